@@ -115,11 +115,12 @@ const (
 	GapDisconnect                      // the connection was lost
 	GapCrossed                         // the book stayed locked or crossed
 	GapTick                            // a tick change: the levels are of another epoch
+	GapEvidence                        // the venue's own best prices kept disagreeing with the book
 )
 
 // String is the cause's name.
 func (c GapCause) String() string {
-	names := [...]string{"?", "sequence", "negative level", "malformed", "before first snapshot", "disconnect", "crossed", "tick change"}
+	names := [...]string{"?", "sequence", "negative level", "malformed", "before first snapshot", "disconnect", "crossed", "tick change", "top of book disagrees"}
 	if int(c) < len(names) {
 		return names[c]
 	}

@@ -1,0 +1,493 @@
+package polymarket
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"arbiter/data"
+)
+
+// Market is what a Feed has to know of a market: its ids, and what a WebSocket message leaves out of the book hash.
+type Market struct {
+	Inst    data.InstrumentID
+	Key     string // condition id
+	Tokens  [2]string
+	MinSize data.Qty
+	Tick    data.Price
+	NegRisk bool
+}
+
+// Options of a Feed.
+type Options struct {
+	// Hashes computes every book hash that a message carries and counts how many reproduce. It costs a SHA-1 over the
+	// whole book a message.
+	Hashes bool
+}
+
+// Repair asks the feed's owner for a REST book of the market's YES token. At most one is outstanding a book.
+type Repair struct{ Inst data.InstrumentID }
+
+// Counts is what a feed has seen. Hashes, tops and mirrors are evidence: a mismatch is counted and reported, and only
+// a top of book that stays wrong invalidates the book, because the venue's own hash may depend on a trade that is
+// announced later (official client's issue 117, 2026-09-09).
+type Counts struct {
+	Books, RestBooks, Changes, Trades, Ticks, Tops, Resolved, Pongs, Others int
+	Malformed, Gaps, BeforeStart, Stale, UnknownAsset                       int
+	HashChecked, HashMatched                                                int
+	TopChecked, TopMatched                                                  int
+	MirrorChecked, MirrorMatched                                            int
+	Crossed                                                                 int
+}
+
+// topPatience is how many messages in a row may disagree with the venue's best prices before the book is given up.
+const topPatience = 8
+
+// bufferMax bounds the changes kept for one book while a REST snapshot is awaited; more make it wait for a newer one.
+const bufferMax = 4096
+
+// Feed turns frames into events. It is the only implementation of the channel's state; live, archive and re-decoding
+// use it.
+type Feed struct {
+	opt     Options
+	tokens  map[string]token
+	order   []*market
+	dec     Decoder
+	msg     Message
+	repairs []Repair
+	counts  Counts
+	scratch []byte
+	sum     []byte
+	bids    []data.Rung
+	asks    []data.Rung
+}
+
+type token struct {
+	m  *market
+	no bool
+}
+
+type market struct {
+	Market
+	book     data.Book
+	pending  bool
+	asked    bool
+	yesSeen  bool
+	wrong    int   // messages in a row whose best prices disagree
+	stamp    int64 // ms of the newest message applied
+	lastRecv data.Time
+	last     [2][]byte // last_trade_price by token, verbatim
+	buffer   []change
+	lastTx   uint64
+	txCount  uint64
+}
+
+type change struct {
+	stamp int64
+	side  data.Side
+	rung  data.Rung
+}
+
+// NewFeed makes a feed without markets.
+func NewFeed(opt Options) *Feed { return &Feed{opt: opt, tokens: map[string]token{}} }
+
+// Add makes the feed follow a market.
+func (f *Feed) Add(m Market) {
+	k := &market{Market: m, pending: true}
+	f.tokens[m.Tokens[0]] = token{k, false}
+	f.tokens[m.Tokens[1]] = token{k, true}
+	f.order = append(f.order, k)
+}
+
+// Counts so far.
+func (f *Feed) Counts() Counts { return f.counts }
+
+// Book is the feed's YES book of the market that a token belongs to; nil if unknown or not valid.
+func (f *Feed) Book(asset string) *data.Book {
+	if t, ok := f.tokens[asset]; ok && !t.m.pending {
+		return &t.m.book
+	}
+	return nil
+}
+
+// Repairs returns and clears what the owner should fetch.
+func (f *Feed) Repairs() []Repair {
+	r := f.repairs
+	f.repairs = f.repairs[:0]
+	return r
+}
+
+// Frame decodes one frame (or REST body of GET /book) received at recv and appends its events to out; they carry no
+// Seq. What cannot be decoded yields a Gap for every book, and the error, which names the field.
+func (f *Feed) Frame(frame []byte, recv data.Time, out []data.Event) ([]data.Event, error) {
+	f.dec.Reset(frame)
+	for {
+		ok, err := f.dec.Next(&f.msg)
+		if err != nil {
+			f.counts.Malformed++
+			for _, k := range f.order {
+				if !k.pending {
+					out = f.gap(k, recv, data.GapMalformed, out)
+				}
+			}
+			return out, err
+		}
+		if !ok {
+			return out, nil
+		}
+		if out, err = f.message(recv, out); err != nil {
+			return out, err
+		}
+	}
+}
+
+func (f *Feed) message(recv data.Time, out []data.Event) ([]data.Event, error) {
+	m := &f.msg
+	switch m.Type {
+	case PriceChange:
+		f.counts.Changes++
+		return f.changes(recv, out), nil
+	case Pong:
+		f.counts.Pongs++
+		return out, nil
+	case NewMarket, Other:
+		f.counts.Others++
+		return out, nil
+	case MarketResolved:
+		f.counts.Resolved++
+		return f.resolved(recv, out)
+	}
+	t, ok := f.tokens[string(m.Asset)]
+	if !ok {
+		f.counts.UnknownAsset++
+		return out, nil
+	}
+	switch m.Type {
+	case BookSnapshot, BookRest:
+		if m.Type == BookRest {
+			f.counts.RestBooks++
+		} else {
+			f.counts.Books++
+		}
+		return f.snapshot(t, recv, out), nil
+	case LastTradePrice:
+		f.counts.Trades++
+		return append(out, f.trade(t, recv)), nil
+	case TickSizeChange:
+		f.counts.Ticks++
+		return f.tick(t.m, m.TickNew, true, recv, out), nil
+	}
+	f.counts.Tops++
+	f.checkTop(t.m, t.no, m.Bid, m.Ask)
+	return out, nil
+}
+
+func exch(ms int64) data.Time { return data.Time(ms) * data.Time(data.Millisecond) }
+
+func (f *Feed) gap(k *market, recv data.Time, cause data.GapCause, out []data.Event) []data.Event {
+	f.counts.Gaps++
+	k.pending, k.wrong = true, 0
+	k.book.Clear()
+	k.buffer = k.buffer[:0]
+	if !k.asked {
+		k.asked = true
+		f.repairs = append(f.repairs, Repair{k.Inst})
+	}
+	return append(out, data.Event{Kind: data.Gap, Inst: k.Inst, Recv: recv, Arg: data.VenueArg(data.Polymarket, uint8(cause)),
+		Qty: data.Qty(recv - k.lastRecv), Last: true})
+}
+
+// tick notes a new tick. A change in mid-stream is an epoch: the levels are dropped until a fresh book comes.
+func (f *Feed) tick(k *market, tick data.Price, epoch bool, recv data.Time, out []data.Event) []data.Event {
+	if tick == k.Tick || tick == 0 {
+		return out
+	}
+	k.Tick = tick
+	out = append(out, data.Event{Kind: data.TickSize, Inst: k.Inst, Price: tick, Recv: recv, Exch: exch(f.msg.Timestamp), Last: true})
+	if epoch && !k.pending {
+		out = f.gap(k, recv, data.GapTick, out)
+	}
+	return out
+}
+
+// snapshot rebuilds the book from the YES token's message. The NO token's message is only compared, unless the YES
+// token is not received at all.
+func (f *Feed) snapshot(t token, recv data.Time, out []data.Event) []data.Event {
+	m, k := &f.msg, t.m
+	if m.HasLastTrade() {
+		k.last[index(t.no)] = append(k.last[index(t.no)][:0], m.LastTrade...)
+	}
+	if f.opt.Hashes && m.HasHash() {
+		f.countHash(f.messageHash(k), m.Hash)
+	}
+	if t.no && k.yesSeen {
+		if !k.pending && m.Timestamp == k.stamp {
+			f.counts.MirrorChecked++
+			if mirrors(&k.book, m) {
+				f.counts.MirrorMatched++
+			}
+		}
+		return out
+	}
+	k.yesSeen = k.yesSeen || !t.no
+	rest := m.Type == BookRest
+	if rest && !k.pending && m.Timestamp < k.stamp {
+		f.counts.Stale++
+		return out
+	}
+	out = f.tick(k, m.TickNew, false, recv, out)
+	k.pending, k.asked, k.wrong, k.lastRecv = false, false, 0, recv
+	k.book.Clear()
+	out = append(out, data.Event{Kind: data.Clear, Inst: k.Inst, Recv: recv, Exch: exch(m.Timestamp)})
+	out = f.side(k, t.no, data.Buy, m.Bids, recv, out)
+	out = f.side(k, t.no, data.Sell, m.Asks, recv, out)
+	k.stamp = m.Timestamp
+	for _, c := range k.buffer {
+		if rest && c.stamp > m.Timestamp {
+			out = k.level(c.side, c.rung, recv, c.stamp, out)
+			k.stamp = c.stamp
+		}
+	}
+	k.buffer = k.buffer[:0]
+	out[len(out)-1].Last = true
+	f.countCrossed(k)
+	return out
+}
+
+func (f *Feed) side(k *market, no bool, s data.Side, rs []data.Rung, recv data.Time, out []data.Event) []data.Event {
+	for _, r := range rs {
+		side, rung := yesTerms(no, s, r)
+		out = k.level(side, rung, recv, f.msg.Timestamp, out)
+	}
+	return out
+}
+
+func (k *market) level(s data.Side, r data.Rung, recv data.Time, stamp int64, out []data.Event) []data.Event {
+	k.book.Set(s, r.Price, r.Qty)
+	return append(out, data.Event{Kind: data.Level, Inst: k.Inst, Side: s, Price: r.Price, Qty: r.Qty, Recv: recv, Exch: exch(stamp)})
+}
+
+func index(no bool) int {
+	if no {
+		return 1
+	}
+	return 0
+}
+
+// yesTerms turns a level of the NO token's book into the YES book's.
+func yesTerms(no bool, s data.Side, r data.Rung) (data.Side, data.Rung) {
+	if no {
+		return s.Opposite(), data.Rung{Price: r.Price.Complement(), Qty: r.Qty}
+	}
+	return s, r
+}
+
+// mirrors says that the NO token's book message holds the same liquidity as the YES book.
+func mirrors(b *data.Book, m *Message) bool {
+	if b.Len(data.Sell) != len(m.Bids) || b.Len(data.Buy) != len(m.Asks) {
+		return false
+	}
+	for _, r := range m.Bids {
+		if b.Qty(data.Sell, r.Price.Complement()) != r.Qty {
+			return false
+		}
+	}
+	for _, r := range m.Asks {
+		if b.Qty(data.Buy, r.Price.Complement()) != r.Qty {
+			return false
+		}
+	}
+	return true
+}
+
+// changes applies a price_change. Entries come in pairs, the change and its mirror on the other token; the second of
+// a pair is checked against the first and not applied again.
+func (f *Feed) changes(recv data.Time, out []data.Event) []data.Event {
+	m := &f.msg
+	var k *market
+	first := len(out)
+	var top *Change
+	var topNo bool
+	for i := range m.Changes {
+		c := &m.Changes[i]
+		t, ok := f.tokens[string(c.Asset)]
+		if !ok {
+			f.counts.UnknownAsset++
+			continue
+		}
+		if k != nil && t.m != k { // another market in one message: its own message for us
+			out = f.finish(k, first, top, topNo, recv, out)
+			first, top = len(out), nil
+		}
+		k = t.m
+		side, rung := yesTerms(t.no, c.Side, data.Rung{Price: c.Price, Qty: c.Size})
+		if k.pending {
+			f.counts.BeforeStart++
+			if len(k.buffer) < bufferMax {
+				k.buffer = append(k.buffer, change{m.Timestamp, side, rung})
+			} else {
+				k.buffer = k.buffer[:0]
+			}
+			continue
+		}
+		if i > 0 && f.paired(&m.Changes[i-1], c, t, side, rung) {
+			f.counts.MirrorChecked++
+			if k.book.Qty(side, rung.Price) == rung.Qty {
+				f.counts.MirrorMatched++
+			}
+		} else {
+			out = k.level(side, rung, recv, m.Timestamp, out)
+		}
+		if f.opt.Hashes && len(c.Hash) > 0 {
+			f.countHash(f.bookHash(k, t.no), c.Hash)
+		}
+		top, topNo = c, t.no
+	}
+	if k != nil {
+		out = f.finish(k, first, top, topNo, recv, out)
+	}
+	return out
+}
+
+// paired says that c is the mirror of the entry before it: the other token of the same market, same level.
+func (f *Feed) paired(before, c *Change, t token, side data.Side, rung data.Rung) bool {
+	b, ok := f.tokens[string(before.Asset)]
+	if !ok || b.m != t.m || b.no == t.no {
+		return false
+	}
+	s, r := yesTerms(b.no, before.Side, data.Rung{Price: before.Price, Qty: before.Size})
+	return s == side && r.Price == rung.Price
+}
+
+// finish ends a market's part of a message: Last, evidence of the best prices, crossing.
+func (f *Feed) finish(k *market, first int, top *Change, topNo bool, recv data.Time, out []data.Event) []data.Event {
+	if k.pending || len(out) == first {
+		return out
+	}
+	out[len(out)-1].Last = true
+	k.stamp, k.lastRecv = max(k.stamp, f.msg.Timestamp), recv
+	f.countCrossed(k)
+	if top != nil && top.HasTop() {
+		f.checkTop(k, topNo, top.Bid, top.Ask)
+		if k.wrong >= topPatience {
+			out = f.gap(k, recv, data.GapEvidence, out)
+		}
+	}
+	return out
+}
+
+func (f *Feed) countCrossed(k *market) {
+	if k.book.Crossed() {
+		f.counts.Crossed++
+	}
+}
+
+// checkTop compares the venue's best prices of a token with the book. An empty side is 0, or 1 for an ask.
+func (f *Feed) checkTop(k *market, no bool, bid, ask data.Price) {
+	if k.pending {
+		return
+	}
+	if no {
+		bid, ask = ask.Complement()%data.One, bid.Complement()%data.One
+	}
+	f.counts.TopChecked++
+	if k.book.Best(data.Buy).Price == bid%data.One && k.book.Best(data.Sell).Price == ask%data.One {
+		f.counts.TopMatched++
+		k.wrong = 0
+		return
+	}
+	k.wrong++
+}
+
+func (f *Feed) trade(t token, recv data.Time) data.Event {
+	m, k := &f.msg, t.m
+	k.last[index(t.no)] = data.AppendDecimal(k.last[index(t.no)][:0], int64(m.Price), 4, 0)
+	side, rung := m.Side, data.Rung{Price: m.Price, Qty: m.Size}
+	if t.no {
+		side, rung.Price = side.Opposite(), rung.Price.Complement()
+	}
+	h := fnv.New64a()
+	h.Write(m.TxHash)
+	tx := h.Sum64()
+	if tx != k.lastTx {
+		k.lastTx, k.txCount = tx, 0
+	}
+	k.txCount++ // several fills share a transaction: the asset and a count make the identity
+	h.Write(m.Asset)
+	h.Write([]byte{byte(k.txCount), byte(k.txCount >> 8)})
+	return data.Event{Kind: data.Trade, Inst: k.Inst, Side: side, Price: rung.Price, Qty: rung.Qty, Recv: recv, Exch: exch(m.Timestamp),
+		Order: data.OrderID(h.Sum64()), Last: true}
+}
+
+func (f *Feed) resolved(recv data.Time, out []data.Event) ([]data.Event, error) {
+	m := &f.msg
+	t, ok := f.tokens[string(m.Assets[0])]
+	if !ok {
+		f.counts.UnknownAsset++
+		return out, nil
+	}
+	var pay data.Money
+	switch string(m.Winner) {
+	case t.m.Tokens[0]:
+		pay = data.Dollar
+	case t.m.Tokens[1]:
+	default:
+		return out, fmt.Errorf("polymarket: market_resolved of %s: winning_asset_id is neither of its tokens: %w", t.m.Key, ErrMessage)
+	}
+	at := data.Event{Inst: t.m.Inst, Recv: recv, Exch: exch(m.Timestamp), Last: true}
+	status, settle := at, at
+	status.Kind, status.Arg = data.Status, data.VenueArg(data.Polymarket, uint8(data.Determined))
+	settle.Kind, settle.Cash = data.Settle, pay
+	return append(out, status, settle), nil
+}
+
+func (f *Feed) countHash(got, want []byte) {
+	f.counts.HashChecked++
+	if string(got) == string(want) {
+		f.counts.HashMatched++
+	}
+}
+
+// messageHash is the hash of the book in the message itself.
+func (f *Feed) messageHash(k *market) []byte {
+	m := &f.msg
+	h := HashInput{Market: m.Market, Asset: m.Asset, Timestamp: m.Timestamp, Bids: m.Bids, Asks: m.Asks, MinSize: k.MinSize, Tick: m.TickNew,
+		NegRisk: k.NegRisk, LastTrade: m.LastTrade}
+	if m.present&hasMinSize != 0 {
+		h.MinSize = m.MinSize
+	}
+	if m.present&hasNegRisk != 0 {
+		h.NegRisk = m.NegRisk
+	}
+	return f.hash(&h)
+}
+
+// bookHash is the hash of a token's book as it stands after a change.
+func (f *Feed) bookHash(k *market, no bool) []byte {
+	f.bids, f.asks = f.bids[:0], f.asks[:0]
+	for _, s := range [2]data.Side{data.Buy, data.Sell} {
+		for r := k.book.Best(s); r.Qty != 0; r = k.book.Next(s, r.Price) {
+			side, rung := yesTerms(no, s, r)
+			if side == data.Buy {
+				f.bids = append(f.bids, rung)
+			} else {
+				f.asks = append(f.asks, rung)
+			}
+		}
+	}
+	reverse(f.bids)
+	reverse(f.asks)
+	h := HashInput{Market: []byte(k.Key), Asset: []byte(k.Tokens[index(no)]), Timestamp: f.msg.Timestamp, Bids: f.bids, Asks: f.asks,
+		MinSize: k.MinSize, Tick: k.Tick, NegRisk: k.NegRisk, LastTrade: k.last[index(no)]}
+	return f.hash(&h)
+}
+
+func (f *Feed) hash(h *HashInput) []byte {
+	f.sum, f.scratch = h.AppendHash(f.sum[:0], f.scratch)
+	return f.sum
+}
+
+func reverse(rs []data.Rung) {
+	for i, j := 0, len(rs)-1; i < j; i, j = i+1, j-1 {
+		rs[i], rs[j] = rs[j], rs[i]
+	}
+}

@@ -1,0 +1,37 @@
+package polymarket
+
+import (
+	"fmt"
+
+	"arbiter/data"
+)
+
+// Schedule makes a market's fee schedule from its feeSchedule record: takers pay rate x (p(1-p))^exponent x size,
+// five decimals, nothing below 0.00001 (docs.polymarket.com, fees, copies of 2026-07; the rounding mode is in no
+// source and taken as half up). Makers pay nothing; the pool rebate is not counted.
+//
+// The currency since the exchange of 2026-04-28 is collateral on top, as the official client sizes it; the document of
+// that day still says shares on buys. A first small fill decides.
+func Schedule(rate data.Rate, exponent int64, rebate data.Rate, effective data.Time) (data.FeeSchedule, error) {
+	s := data.FeeSchedule{Effective: effective, Taker: rate, Exponent: uint8(exponent), Quantum: 10, Minimum: 10, Rounding: data.FeeHalfUp,
+		Currency: data.FeeInCollateral, Share: rebate, Name: "polymarket " + data.Qty(rate).String()}
+	if exponent != 1 && exponent != 2 {
+		return s, fmt.Errorf("polymarket: fee exponent %d: only 1 and 2 are known", exponent)
+	}
+	return s, s.Check()
+}
+
+// Lot is the smallest step of an order's size. A fill-and-kill or fill-or-kill order takes two decimals of size and
+// its size x price must be whole cents (official client's rounding table, 2026-07; venue error texts): at 0.53 whole
+// shares, at 0.533 tens. The complement has the same lot.
+func Lot(p data.Price, tif data.TIF) data.Qty {
+	const hundredth = data.Contract / 100
+	if tif == data.GoodTillCanceled {
+		return hundredth
+	}
+	// (k/100 shares) x (p/10000 dollars) = kp/1e6 dollars is whole cents when kp is a multiple of 1e4.
+	return hundredth * data.Qty(data.One/data.GCD(data.One, p))
+}
+
+// NotionalMin is the least value of a marketable buy: one dollar.
+const NotionalMin = data.Dollar
