@@ -86,6 +86,8 @@ type Listing struct {
 	Bands     []Band    `json:"bands"`
 	QtyMin    Qty       `json:"qty_min"`
 	QtyStep   Qty       `json:"qty_step"`
+	CashStep  Money     `json:"cash_step"` // an immediate order's size x price is a multiple of it; 0: no such rule
+	CashMin   Money     `json:"cash_min"`  // the least value of an opening immediate order; 0: no such rule
 	Opens     Time      `json:"opens"`
 	Closes    Time      `json:"closes"`
 	Expected  Time      `json:"expected"` // when the result is expected
@@ -135,6 +137,34 @@ func CheckBands(bands []Band) error {
 		end = b.End
 	}
 	return nil
+}
+
+// Lot is the step of an immediate order's quantity at limit p: a multiple of QtyStep whose value is a multiple of
+// CashStep. It depends on the price: with whole cents, at 0.53 whole contracts, at 0.533 tens. The complement has the
+// same lot.
+func (l *Listing) Lot(p Price) Qty {
+	step := max(l.QtyStep, 1)
+	if l.CashStep == 0 {
+		return step
+	}
+	unit := int64(l.CashStep) * int64(One)
+	return step * Qty(unit/GCD(unit, int64(step)*int64(p)%unit))
+}
+
+// Least is the smallest quantity that an order may have: QtyMin and, when it opens a position, CashMin's worth at the
+// limit of the outcome that is bought.
+func (l *Listing) Least(s Side, limit Price, reduce bool) Qty {
+	if l.CashMin == 0 || reduce {
+		return l.QtyMin
+	}
+	if s == Sell {
+		limit = limit.Complement()
+	}
+	if limit <= 0 {
+		return QtyMax
+	}
+	q := (int64(l.CashMin)*int64(One) + int64(limit) - 1) / int64(limit)
+	return max(l.QtyMin, Qty(q))
 }
 
 // Branch is one way in which a pair of markets can resolve: what one YES of each pays.
@@ -220,4 +250,15 @@ type Dictionary struct {
 	Listings []Listing
 	Fees     []FeeSchedule
 	Pairings []Pairing
+}
+
+// Hash is a 64-bit name of the market for digests: FNV-1a over "venue:native". It does not depend on a session.
+func (k MarketKey) Hash() uint64 {
+	h := uint64(14695981039346656037)
+	for _, s := range [3]string{k.Venue.String(), ":", k.Native} {
+		for i := range len(s) {
+			h = (h ^ uint64(s[i])) * 1099511628211
+		}
+	}
+	return h
 }

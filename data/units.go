@@ -154,3 +154,28 @@ func LCM(a, b Qty) Qty {
 	}
 	return Qty(lo)
 }
+
+// QtyFor is how many contracts money buys at per each, rounded down and at most QtyMax.
+func QtyFor(money, per Money) Qty {
+	if money <= 0 {
+		return 0
+	}
+	if per <= 0 {
+		return QtyMax
+	}
+	hi, lo := bits.Mul64(uint64(money), uint64(Contract))
+	if hi >= uint64(per) {
+		return QtyMax
+	}
+	q, _ := bits.Div64(hi, lo, uint64(per))
+	return Qty(min(q, uint64(QtyMax)))
+}
+
+// Share is money x part / whole, rounded down; part must be in 0..whole, money not negative.
+func Share(money Money, part, whole Qty) Money {
+	if part == whole {
+		return money
+	}
+	v, _ := muldiv(uint64(money), uint64(part), uint64(whole))
+	return Money(v)
+}

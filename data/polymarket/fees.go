@@ -21,17 +21,10 @@ func Schedule(rate data.Rate, exponent int64, rebate data.Rate, effective data.T
 	return s, s.Check()
 }
 
-// Lot is the smallest step of an order's size. A fill-and-kill or fill-or-kill order takes two decimals of size and
-// its size x price must be whole cents (official client's rounding table, 2026-07; venue error texts): at 0.53 whole
-// shares, at 0.533 tens. The complement has the same lot.
-func Lot(p data.Price, tif data.TIF) data.Qty {
-	const hundredth = data.Contract / 100
-	if tif == data.GoodTillCanceled {
-		return hundredth
-	}
-	// (k/100 shares) x (p/10000 dollars) = kp/1e6 dollars is whole cents when kp is a multiple of 1e4.
-	return hundredth * data.Qty(data.One/data.GCD(data.One, p))
-}
-
-// NotionalMin is the least value of a marketable buy: one dollar.
-const NotionalMin = data.Dollar
+// An order takes two decimals of size; a fill-and-kill or fill-or-kill order's size x price must be whole cents, and a
+// marketable buy is worth at least a dollar (official client's rounding table, 2026-07; venue error texts).
+const (
+	qtyStep  = data.Contract / 100
+	cashStep = data.Cent
+	cashMin  = data.Dollar
+)
