@@ -54,7 +54,9 @@ type Config struct {
 	// Offset is the venue's clock minus ours; it is subtracted from the venue's stamps.
 	Offset [data.VenueCount]data.Duration
 	// Drain is how long after the tape's end orders in flight are still answered.
-	Drain    data.Duration
+	Drain data.Duration
+	// Late makes every order wait for the next message of its market after it arrived; for the sanity row.
+	Late     bool
 	Exchange exchange.Config
 }
 
@@ -108,7 +110,7 @@ type Backtest struct {
 	start []data.Event
 	begun bool
 	out   []data.Event
-	err   error
+	late  []due // arrived, waiting for their market's next message
 }
 
 type ahead struct {
@@ -119,10 +121,11 @@ type ahead struct {
 
 // due is something that happens at a time of its own.
 type due struct {
-	at    data.Time
-	order uint64
-	cmd   data.Command // an order or a cancel on its way; Kind 0: ev is to be delivered
-	ev    data.Event
+	at     data.Time
+	order  uint64
+	cmd    data.Command // an order or a cancel on its way; Kind 0: ev is to be delivered
+	ev     data.Event
+	waited bool
 }
 
 type dueHeap []due
@@ -213,10 +216,17 @@ func (b *Backtest) Next(ev *data.Event) error {
 			ev.Recv = d.at
 			return b.deliver(ev)
 		}
+		if !tape && len(b.late) > 0 {
+			b.release(data.NoInstrument, b.last)
+			continue
+		}
 		if !tape {
 			return io.EOF
 		}
 		b.pop(ev)
+		if ev.Last && len(b.late) > 0 {
+			b.release(ev.Inst, ev.Recv)
+		}
 		return b.deliver(ev)
 	}
 }
@@ -290,8 +300,27 @@ func (b *Backtest) pop(ev *data.Event) {
 	}
 }
 
+// release lets the late orders of a market (or all) arrive now.
+func (b *Backtest) release(id data.InstrumentID, now data.Time) {
+	n := 0
+	for _, d := range b.late {
+		if id != data.NoInstrument && d.cmd.Inst != id {
+			b.late[n] = d
+			n++
+			continue
+		}
+		d.at, d.waited = max(d.at, now), true
+		b.push(d)
+	}
+	b.late = b.late[:n]
+}
+
 // arrive lets an order meet the venue's book.
 func (b *Backtest) arrive(d *due) error {
+	if b.cfg.Late && !d.waited {
+		b.late = append(b.late, *d)
+		return nil
+	}
 	if b.cfg.Timeline == ExchangeTime {
 		if err := b.advance(b.x.VenueOf(&d.cmd), d.at); err != nil {
 			return err

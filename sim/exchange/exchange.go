@@ -78,11 +78,15 @@ type VenueConfig struct {
 // Config of the simulated venues.
 type Config struct {
 	Seed   uint64
+	Worse  data.Price // every fill is this much worse than the book says; for the sanity row
 	Venues [data.VenueCount]VenueConfig
 }
 
 // Validate refuses an incomplete model.
 func (c *Config) Validate() error {
+	if c.Worse < 0 || c.Worse >= data.One {
+		return fmt.Errorf("exchange: worse prices by %s: out of range", c.Worse)
+	}
 	for v := data.Polymarket; v <= data.Kalshi; v++ {
 		vc := &c.Venues[v]
 		if err := vc.Order.Validate(v.String() + " order"); err != nil {
@@ -267,19 +271,23 @@ func (x *Exchange) Match(cmd *data.Command, at data.Time, out []data.Event) []da
 	fees := m.fees.At(at)
 	var acc data.Money
 	side := cmd.Side.Opposite()
-	for r := m.book.Best(side); left > 0 && r.Qty != 0 && !beyond(cmd.Side, r.Price, cmd.Price); r = m.book.Next(side, r.Price) {
+	for r := m.book.Best(side); left > 0 && r.Qty != 0; r = m.book.Next(side, r.Price) {
+		price := x.worse(cmd.Side, r.Price)
+		if !price.Tradable() || beyond(cmd.Side, price, cmd.Price) {
+			break
+		}
 		k := levelKey{cmd.Inst, side, r.Price}
 		t := x.taken[k]
 		take := min(left, r.Qty-t.qty)
 		if take <= 0 {
 			continue
 		}
-		fee := fees.Charge(&acc, data.FeeBasis{Price: r.Price, Qty: take, Side: cmd.Side}).Net()
+		fee := fees.Charge(&acc, data.FeeBasis{Price: price, Qty: take, Side: cmd.Side}).Net()
 		x.taken[k] = taken{t.qty + take, r.Qty}
-		x.book(m, cmd.Side, r.Price, take, fee)
+		x.book(m, cmd.Side, price, take, fee)
 		left -= take
 		f := base
-		f.Kind, f.Side, f.Price, f.Qty, f.Cash, f.Last = data.Fill, cmd.Side, r.Price, take, fee, false
+		f.Kind, f.Side, f.Price, f.Qty, f.Cash, f.Last = data.Fill, cmd.Side, price, take, fee, false
 		out = append(out, f)
 	}
 	fills := len(out)
@@ -295,6 +303,14 @@ func (x *Exchange) Match(cmd *data.Command, at data.Time, out []data.Event) []da
 		out = append(out, c)
 	}
 	return out
+}
+
+// worse is the price that a fill at p costs in a world worse by Config.Worse.
+func (x *Exchange) worse(s data.Side, p data.Price) data.Price {
+	if s == data.Buy {
+		return p + x.cfg.Worse
+	}
+	return p - x.cfg.Worse
 }
 
 // admissible is the venue's own checks, in its order.
@@ -335,7 +351,7 @@ func (x *Exchange) admissible(m *market, cmd *data.Command, at data.Time) data.R
 func (x *Exchange) depth(cmd *data.Command) data.Qty {
 	b, side := &x.markets[cmd.Inst].book, cmd.Side.Opposite()
 	var sum data.Qty
-	for r := b.Best(side); r.Qty != 0 && sum < cmd.Qty && !beyond(cmd.Side, r.Price, cmd.Price); r = b.Next(side, r.Price) {
+	for r := b.Best(side); r.Qty != 0 && sum < cmd.Qty && !beyond(cmd.Side, x.worse(cmd.Side, r.Price), cmd.Price); r = b.Next(side, r.Price) {
 		sum += max(0, r.Qty-x.taken[levelKey{cmd.Inst, side, r.Price}].qty)
 	}
 	return sum

@@ -85,6 +85,14 @@ func (e *Engine) about(kind DecisionKind, k *keyState, p *strategies.Plan) Decis
 // Decisions of the last Step.
 func (e *Engine) Decisions() []Decision { return e.log }
 
+// OrderOrigin names the episode and the purpose of an order that is not over.
+func (e *Engine) OrderOrigin(id data.OrderID) (episode uint64, purpose string) {
+	if o := e.order(id); o != nil {
+		return e.execs[o.exec].Episode, o.purpose.String()
+	}
+	return 0, ""
+}
+
 // Digest over all commands and refusals so far.
 func (e *Engine) Digest() [32]byte { return e.digest.Sum() }
 

@@ -66,7 +66,7 @@ func (e *Engine) send(n int32, intents []legging.Intent, out []data.Command) []d
 		m := &e.m.All[inst]
 		e.acct.Reserved[m.Listing.Key.Venue][m.Listing.Shard%shardMax] += o.reserved
 		e.orders = append(e.orders, o)
-		x.Legs[in.Leg].Live, x.Legs[in.Leg].LiveSince = o.id, e.m.Now
+		x.Legs[in.Leg].Order, x.Legs[in.Leg].Since = o.id, e.m.Now
 		out = append(out, data.Command{Kind: data.Place, Order: o.id, Inst: inst, Side: in.Side, Price: in.Price, Qty: in.Qty, TIF: data.ImmediateOrCancel})
 	}
 	if len(intents) > 0 {
@@ -134,7 +134,7 @@ func (e *Engine) orderEvent(ev *data.Event, out []data.Command) []data.Command {
 	case data.Canceled, data.Reject:
 		o.ended = true
 		e.release(o)
-		x.Legs[o.leg].Live = 0
+		x.Legs[o.leg].Order = 0
 		e.forget(o)
 		return e.next(n, out)
 	}
@@ -255,7 +255,7 @@ func (e *Engine) wake(ev *data.Event, out []data.Command) []data.Command {
 		return out
 	}
 	x := &e.execs[n]
-	if !x.Live() {
+	if !x.InFlight() {
 		switch {
 		case x.NextTry == 0:
 			return out
@@ -266,8 +266,8 @@ func (e *Engine) wake(ev *data.Event, out []data.Command) []data.Command {
 	}
 	for i := range x.Plan.N {
 		l := &x.Legs[i]
-		if l.Live != 0 && e.m.Now.Sub(l.LiveSince) >= e.cfg.Legging.Timeout {
-			out = append(out, data.Command{Kind: data.Cancel, Order: l.Live, Inst: x.Plan.Legs[i].Inst})
+		if l.Order != 0 && e.m.Now.Sub(l.Since) >= e.cfg.Legging.Timeout {
+			out = append(out, data.Command{Kind: data.Cancel, Order: l.Order, Inst: x.Plan.Legs[i].Inst})
 		}
 	}
 	return e.wakeAt(n, e.m.Now.Add(e.cfg.Legging.Timeout), out)

@@ -109,8 +109,8 @@ type Leg struct {
 	ChaseFlow   data.Money
 	Fees        data.Money
 	Unconfirmed data.Qty
-	Live        data.OrderID // 0: none
-	LiveSince   data.Time
+	Order       data.OrderID // 0: none
+	Since       data.Time
 }
 
 // Intent is an order that the machine wants sent.
@@ -213,10 +213,10 @@ func (x *Execution) Void(leg int, p Purpose, q data.Qty, flow, fee data.Money) {
 	}
 }
 
-// Live says that an order is in flight.
-func (x *Execution) Live() bool {
+// InFlight says that an order is in flight.
+func (x *Execution) InFlight() bool {
 	for i := range x.Plan.N {
-		if x.Legs[i].Live != 0 {
+		if x.Legs[i].Order != 0 {
 			return true
 		}
 	}
@@ -238,7 +238,7 @@ func (x *Execution) Over() bool { return x.State == Done || x.State == Stuck }
 // Next decides what follows once no order is in flight (I1) and appends the orders to send. A NextTry asks to be
 // called again then.
 func (x *Execution) Next(cfg *Config, v *strategies.View, out []Intent) []Intent {
-	if x.Live() || x.Over() {
+	if x.InFlight() || x.Over() {
 		return out
 	}
 	x.NextTry = 0
