@@ -108,7 +108,6 @@ type Backtest struct {
 	now   data.Time
 	last  data.Time // receive time of the tape's end
 	start []data.Event
-	begun bool
 	out   []data.Event
 	late  []due // arrived, waiting for their market's next message
 }

@@ -123,7 +123,7 @@ func simulate(ctx context.Context, s *settings, p *prepared, world sim.Config, t
 			tick(rd.Read, rd.Total)
 		}
 	})
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errInterrupted) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, errInterrupted) {
 		return nil, nil, err
 	}
 	if !e.Account().Balanced() {

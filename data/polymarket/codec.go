@@ -341,8 +341,6 @@ func (d *Decoder) message(m *Message) {
 		case "last_trade_price":
 			d.seen(m, hasLastTrade)
 			m.LastTrade = s.String()
-		default:
-			s.Skip()
 		case "transaction_hash":
 			d.seen(m, hasTxHash)
 			m.TxHash = s.String()
@@ -361,6 +359,8 @@ func (d *Decoder) message(m *Message) {
 		case "description":
 			d.seen(m, hasText)
 			m.Text = s.String()
+		default:
+			s.Skip()
 		}
 	}
 }

@@ -329,7 +329,10 @@ func (f *Feed) changes(recv data.Time, out []data.Event) []data.Event {
 			}
 			continue
 		}
-		if i > 0 && f.paired(&m.Changes[i-1], c, t, side, rung) {
+		if t.no && k.yesSeen && (i == 0 || !f.paired(&m.Changes[i-1], c, t, side, rung)) && k.book.Qty(side, rung.Price) == rung.Qty {
+			f.counts.MirrorChecked++ // archives split a pair into two messages: the second says nothing new
+			f.counts.MirrorMatched++
+		} else if i > 0 && f.paired(&m.Changes[i-1], c, t, side, rung) {
 			f.counts.MirrorChecked++
 			if k.book.Qty(side, rung.Price) == rung.Qty {
 				f.counts.MirrorMatched++

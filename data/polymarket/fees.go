@@ -28,3 +28,6 @@ const (
 	cashStep = data.Cent
 	cashMin  = data.Dollar
 )
+
+// Sizes sets the venue's size rules on a listing; the market's own minimum is its orderMinSize.
+func Sizes(l *data.Listing) { l.QtyStep, l.CashStep, l.CashMin = qtyStep, cashStep, cashMin }

@@ -132,7 +132,8 @@ func (m *gammaMarket) record() (Record, error) {
 	}
 	l := &rec.Listing
 	*l = data.Listing{Key: data.MarketKey{Venue: data.Polymarket, Native: *m.ConditionID}, Title: *m.Question, Source: m.Source,
-		NegRisk: m.NegRisk, Event: m.NegRiskID, EventSize: 1, QtyStep: qtyStep, CashStep: cashStep, CashMin: cashMin}
+		NegRisk: m.NegRisk, Event: m.NegRiskID, EventSize: 1}
+	Sizes(l)
 	if m.Description != nil {
 		l.Rules = *m.Description
 	}

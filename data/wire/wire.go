@@ -467,3 +467,6 @@ func (s *Scanner) End() {
 		s.Fail("data after the message")
 	}
 }
+
+// Pos is the offset of the next byte: a caller that keeps the frame can take a value's bytes verbatim.
+func (s *Scanner) Pos() int { return s.i }

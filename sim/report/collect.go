@@ -81,8 +81,6 @@ type Order struct {
 	Ended   data.Time  `json:"ended"`
 	Result  string     `json:"result"`
 	Fills   []Fill     `json:"fills"`
-	inst    data.InstrumentID
-	side    data.Side
 }
 
 // Fill is one fill.
