@@ -167,6 +167,7 @@ type marketStats struct {
 	Ask       data.Rung      `json:"ask"`
 	book      data.Book
 	valid     bool
+	partial   bool // inside a snapshot
 	since     data.Time
 }
 
@@ -199,7 +200,7 @@ func (m *marketStats) fold(ev *data.Event) {
 	case data.Clear:
 		m.Snapshots++
 		m.book.Clear()
-		m.valid = true
+		m.valid, m.partial = true, true
 	case data.Level:
 		m.book.Set(ev.Side, ev.Price, ev.Qty)
 	case data.Delta:
@@ -220,9 +221,10 @@ func (m *marketStats) fold(ev *data.Event) {
 	if !ev.Last {
 		return
 	}
-	if ev.Kind != data.Clear && ev.Kind != data.Gap {
+	if !m.partial && ev.Kind != data.Gap {
 		m.Changes++
 	}
+	m.partial = false
 	bid, ask := m.book.Best(data.Buy), m.book.Best(data.Sell)
 	if m.book.Crossed() {
 		m.Crossed++

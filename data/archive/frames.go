@@ -210,6 +210,9 @@ func (f *frames) line(b []byte) error {
 	if row.WallMS == nil || row.Payload == nil {
 		return errors.New("recv_wall_ts or payload is missing")
 	}
+	if *row.WallMS <= 0 || *row.WallMS > 1e13 {
+		return fmt.Errorf("recv_wall_ts %d is not milliseconds since 1970", *row.WallMS)
+	}
 	recv := ms(*row.WallMS)
 	if row.WallNS != nil && *row.WallNS/1_000_000 == *row.WallMS {
 		recv = data.Time(*row.WallNS)

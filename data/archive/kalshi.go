@@ -298,7 +298,7 @@ func (n *ndjson) envelope(b []byte) (data.Time, []byte, error) {
 	if err := s.Err(); err != nil {
 		return 0, nil, err
 	}
-	if recv < 0 || recv > 1e13 || event == nil {
+	if recv <= 0 || recv > 1e13 || event == nil {
 		return 0, nil, errors.New("recv_ms or event is missing or of another type")
 	}
 	return data.Time(recv) * data.Time(data.Millisecond), event, nil
