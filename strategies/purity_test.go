@@ -217,6 +217,7 @@ var importTable = map[string][]string{
 	"sim":                {"data", "data/", "strategies", "strategies/engine", "sim/"},
 	"sim/exchange":       {"data", "data/", "sim/"},
 	"sim/market":         {"data", "data/", "sim/"},
+	"sim/oracle":         {},
 	"sim/report":         {"data", "data/", "strategies", "strategies/engine", "strategies/legging", "sim/", "gonum.org/v1/", "github.com/jedib0t/go-pretty/"},
 	"cmd/arbiter":        {"data", "data/", "strategies", "strategies/", "sim", "sim/", "github.com/", "golang.org/x/term"},
 	"testdata/captures":  {},
