@@ -427,7 +427,12 @@ func (s *settings) loadFile(path string) error {
 	return nil
 }
 
-func (s *settings) load(path string, b []byte) error {
+func (s *settings) load(path string, b []byte) (err error) {
+	defer func() { // the YAML library panics on some malformed texts
+		if p := recover(); p != nil {
+			err = fmt.Errorf("configuration %s: malformed YAML: %v", path, p)
+		}
+	}()
 	file, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", path, err)

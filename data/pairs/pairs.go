@@ -84,9 +84,8 @@ func Load(path string) (*Registry, error) {
 // Parse reads a registry's text, strictly: unknown keys are errors.
 func Parse(b []byte) (*Registry, error) {
 	var r Registry
-	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())
-	if err := dec.Decode(&r); err != nil {
-		return nil, fmt.Errorf("%s", yaml.FormatError(err, false, true))
+	if err := decode(b, &r); err != nil {
+		return nil, err
 	}
 	if r.Version != Version {
 		return nil, fmt.Errorf("version %d; this program reads version %d", r.Version, Version)
@@ -103,6 +102,20 @@ func Parse(b []byte) (*Registry, error) {
 		seen[p.ID] = true
 	}
 	return &r, nil
+}
+
+// decode guards the YAML library, which panics on some malformed texts (found by fuzzing: a tag on nothing).
+func decode(b []byte, r *Registry) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("malformed YAML: %v", p)
+		}
+	}()
+	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())
+	if err := dec.Decode(r); err != nil {
+		return fmt.Errorf("%s", yaml.FormatError(err, false, true))
+	}
+	return nil
 }
 
 var statuses = []string{"approved", "proposed", "rejected", "suspended"}

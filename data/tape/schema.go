@@ -64,16 +64,26 @@ func root(recvUnit, exchUnit data.Duration) (*schema.GroupNode, error) {
 	return schema.NewGroupNode("tape", parquet.Repetitions.Required, fields, -1)
 }
 
+// compressRows is the least size of a row group that is compressed: arrow makes a new zstd encoder, of megabytes, for
+// every column chunk.
+const compressRows = 4096
+
 // properties choose what measured smallest at good speed on real captures: times and sequence as binary-packed
 // differences, everything else by dictionary, zstd where it pays.
-func properties() *parquet.WriterProperties {
+func properties(groupRows int) *parquet.WriterProperties {
 	opts := []parquet.WriterProperty{
 		parquet.WithVersion(parquet.V2_LATEST), parquet.WithCreatedBy(Format), parquet.WithDictionaryDefault(true),
-		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDataPageSize(1 << 20),
+		parquet.WithDataPageSize(1 << 20),
 		parquet.WithBatchSize(4096), parquet.WithStats(false),
 	}
 	for _, c := range []int{colRecv, colExch, colSeq} {
 		opts = append(opts, parquet.WithDictionaryFor(columnNames[c], false), parquet.WithEncodingFor(columnNames[c], parquet.Encodings.DeltaBinaryPacked))
+	}
+	for _, c := range []int{colRecv, colQty} {
+		if groupRows < compressRows {
+			break
+		}
+		opts = append(opts, parquet.WithCompressionFor(columnNames[c], compress.Codecs.Zstd))
 	}
 	opts = append(opts, parquet.WithStatsFor(columnNames[colRecv], true), parquet.WithStatsFor(columnNames[colInst], true))
 	return parquet.NewWriterProperties(opts...)

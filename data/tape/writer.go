@@ -344,7 +344,7 @@ func (s *SourceWriter) openSegment(recv data.Time) error {
 	}
 	s.f = f
 	s.out = &hashing{w: f, h: sha256.New()}
-	s.pw = file.NewParquetWriter(s.out, node, file.WithWriterProps(properties()))
+	s.pw = file.NewParquetWriter(s.out, node, file.WithWriterProps(properties(min(s.w.opt.GroupRows, int(s.w.opt.SegmentRows)))))
 	s.out.part = s.out.n // the magic belongs to no part: it is checked with the footer's reader
 	s.out.h.Reset()
 	s.seg = Segment{Name: name, FirstRecv: recv, FirstSeq: s.seq + 1}
