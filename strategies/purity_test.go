@@ -205,7 +205,7 @@ var importTable = map[string][]string{
 	"data/polymarket":    {"data", "data/wire"},
 	"data/kalshi":        {"data", "data/wire"},
 	"data/tape":          {"data", "github.com/apache/arrow/", "github.com/klauspost/compress/"},
-	"data/archive":       {"data", "data/polymarket", "data/kalshi", "data/tape", "github.com/apache/arrow/"},
+	"data/archive":       {"data", "data/wire", "data/polymarket", "data/kalshi", "data/tape", "github.com/apache/arrow/"},
 	"data/pairs":         {"data", "github.com/goccy/go-yaml"},
 	"strategies":         {"data"},
 	"strategies/cross":   {"data", "strategies"},
