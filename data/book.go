@@ -80,6 +80,9 @@ func (b *Book) Best(s Side) Rung {
 	return Rung{l.best, l.dense[l.best/l.unit]}
 }
 
+// BestPrice is the best price of a side, 0 if it is empty: Best without touching the levels.
+func (b *Book) BestPrice(s Side) Price { return b.sides[s-1].best }
+
 // Next is the level after (worse than) p on a side; p = 0 asks for the best.
 func (b *Book) Next(s Side, p Price) Rung {
 	if p == 0 {

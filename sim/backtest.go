@@ -239,13 +239,15 @@ func (b *Backtest) deliver(ev *data.Event) error {
 
 // read takes one event from the source into the queue.
 func (b *Backtest) read() error {
-	var a ahead
-	err := b.src.Next(&a.ev)
-	if errors.Is(err, io.EOF) {
-		b.eof = true
-		return nil
-	}
-	if err != nil {
+	b.compact()
+	b.queue = append(b.queue, ahead{})
+	a := &b.queue[len(b.queue)-1]
+	if err := b.src.Next(&a.ev); err != nil {
+		b.queue = b.queue[:len(b.queue)-1]
+		if errors.Is(err, io.EOF) {
+			b.eof = true
+			return nil
+		}
 		return err
 	}
 	b.last = a.ev.Recv
@@ -258,16 +260,20 @@ func (b *Backtest) read() error {
 	at = min(at, a.ev.Recv)
 	b.clock[v] = at
 	a.at = at
-	if b.head > 4096 && b.head*2 > len(b.queue) {
-		n := copy(b.queue, b.queue[b.head:])
-		b.queue = b.queue[:n]
-		for i := range b.next {
-			b.next[i] = max(0, b.next[i]-b.head)
-		}
-		b.head = 0
-	}
-	b.queue = append(b.queue, a)
 	return nil
+}
+
+// compact drops what was delivered once it is most of the queue.
+func (b *Backtest) compact() {
+	if b.head <= 4096 || b.head*2 <= len(b.queue) {
+		return
+	}
+	n := copy(b.queue, b.queue[b.head:])
+	b.queue = b.queue[:n]
+	for i := range b.next {
+		b.next[i] = max(0, b.next[i]-b.head)
+	}
+	b.head = 0
 }
 
 func (b *Backtest) venueOf(ev *data.Event) data.Venue {

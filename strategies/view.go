@@ -5,6 +5,7 @@ import "arbiter/data"
 // Market is what the engine keeps of one instrument. A strategy reads it through View.
 type Market struct {
 	Listing  *data.Listing
+	Venue    data.Venue
 	Key      uint64 // hash of the native key, for digests
 	Book     data.Book
 	Valid    bool // a snapshot stands and nothing was lost since
@@ -23,7 +24,8 @@ type Market struct {
 type Pair struct {
 	Pairing *data.Pairing
 	A, B    data.InstrumentID
-	Ready   bool // both are listed
+	Par     [2]data.Money // by direction: the worst branch of Pairing
+	Ready   bool          // both are listed
 }
 
 // Group is the listed markets of one venue event whose outcomes are proven to exclude each other.
@@ -100,6 +102,11 @@ func (v *View) Book(id data.InstrumentID) BookView { return BookView{&v.m.All[id
 
 // Best is the best level of a side; Qty 0: empty.
 func (b BookView) Best(s data.Side) data.Rung { return b.b.Best(s) }
+
+// Top is the best bid and ask price; 0: that side is empty.
+func (b BookView) Top() (bid, ask data.Price) {
+	return b.b.BestPrice(data.Buy), b.b.BestPrice(data.Sell)
+}
 
 // Next is the level after p; p = 0 asks for the best.
 func (b BookView) Next(s data.Side, p data.Price) data.Rung { return b.b.Next(s, p) }

@@ -51,11 +51,21 @@ func New(cfg Config) *Strategy { return &Strategy{cfg} }
 func (s *Strategy) Detect(v *strategies.View, changed data.InstrumentID, plans []strategies.Plan) []strategies.Plan {
 	for _, n := range v.Pairs(changed) {
 		p := v.Pair(n)
-		if !p.Ready || !v.Usable(p.A) || !v.Usable(p.B) || v.Book(p.A).Crossed() || v.Book(p.B).Crossed() {
+		if !p.Ready {
 			continue
 		}
+		var t tops
+		t.bidA, t.askA = v.Book(p.A).Top()
+		t.bidB, t.askB = v.Book(p.B).Top()
 		for d := data.LongA; d <= data.ShortA; d++ {
-			if s.held(v, p, d^1) == 0 { // while the other direction is held, closing it is the cheaper way to the same end
+			cheap := t.cost(p.Pairing, d) < p.Par[d]
+			if !cheap && (v.Position(p.A) == 0 || v.Position(p.B) == 0) {
+				continue
+			}
+			if crossed(t.bidA, t.askA) || crossed(t.bidB, t.askB) || !v.Usable(p.A) || !v.Usable(p.B) {
+				break
+			}
+			if cheap && s.held(v, p, d^1) == 0 { // while the other direction is held, closing it is the cheaper way to the same end
 				plans = s.open(v, n, p, d, plans)
 			}
 			plans = s.close(v, n, p, d, plans)
@@ -64,9 +74,32 @@ func (s *Strategy) Detect(v *strategies.View, changed data.InstrumentID, plans [
 	return plans
 }
 
+// tops are the best prices of a pair's two books; 0: that side is empty.
+type tops struct{ bidA, askA, bidB, askB data.Price }
+
+// cost is what one contract of both legs costs at the best prices, before fees: if that is no less than par, nothing
+// deeper is, and nearly every message ends here.
+func (t *tops) cost(p *data.Pairing, d data.Direction) data.Money {
+	a, b := p.Sides(d)
+	return worth(a, t.bidA, t.askA) + worth(b, t.bidB, t.askB)
+}
+
+func worth(s data.Side, bid, ask data.Price) data.Money {
+	price := bid.Complement()
+	if s == data.Buy {
+		price = ask
+	}
+	if (s == data.Buy && ask == 0) || (s == data.Sell && bid == 0) {
+		price = 2 * data.One // nothing to take
+	}
+	return data.Money(price) * 100
+}
+
+func crossed(bid, ask data.Price) bool { return bid != 0 && ask != 0 && bid >= ask }
+
 func (s *Strategy) open(v *strategies.View, n uint32, p *strategies.Pair, d data.Direction, plans []strategies.Plan) []strategies.Plan {
 	a, b := p.Pairing.Sides(d)
-	plan := strategies.Plan{Key: strategies.PlanKey{Group: n, Variant: uint16(d)}, N: 2, Par: p.Pairing.Par(d), Why: strategies.OpenPair}
+	plan := strategies.Plan{Key: strategies.PlanKey{Group: n, Variant: uint16(d)}, N: 2, Par: p.Par[d], Why: strategies.OpenPair}
 	plan.Legs[0] = strategies.Leg{Inst: p.A, Side: a}
 	plan.Legs[1] = strategies.Leg{Inst: p.B, Side: b}
 	return s.propose(v, &plan, s.cfg.QtyMax, plans)

@@ -206,7 +206,7 @@ func (e *Engine) market(ev *data.Event, out []data.Command) []data.Command {
 	if ev.Exch != 0 && ev.Kind != data.Clear {
 		m.Exch = ev.Exch
 	}
-	e.venue[m.Listing.Key.Venue].recv = ev.Recv
+	e.venue[m.Venue].recv = ev.Recv
 	return e.detect(ev.Inst, out)
 }
 
@@ -253,7 +253,7 @@ func (e *Engine) list(ev *data.Event) {
 		panic(fmt.Sprintf("engine: instrument %d listed as number %d", ev.Inst, len(e.m.All)))
 	}
 	l := &e.dict.Listings[ev.Arg]
-	e.m.All = append(e.m.All, strategies.Market{Listing: l, Key: l.Key.Hash(), Group: -1, Bands: l.Bands})
+	e.m.All = append(e.m.All, strategies.Market{Listing: l, Venue: l.Key.Venue, Key: l.Key.Hash(), Group: -1, Bands: l.Bands})
 	e.acct.Positions = append(e.acct.Positions, Position{})
 	e.byInst = append(e.byInst, nil)
 	e.ids[l.Key] = ev.Inst
@@ -299,7 +299,7 @@ func (e *Engine) join(l *data.Listing, id data.InstrumentID) {
 
 func (e *Engine) pair(p *data.Pairing) {
 	n := uint32(len(e.m.Pairs))
-	e.m.Pairs = append(e.m.Pairs, strategies.Pair{Pairing: p})
+	e.m.Pairs = append(e.m.Pairs, strategies.Pair{Pairing: p, Par: [2]data.Money{p.Par(data.LongA), p.Par(data.ShortA)}})
 	e.pairs[p.A] = append(e.pairs[p.A], n)
 	e.pairs[p.B] = append(e.pairs[p.B], n)
 	e.link(n)
