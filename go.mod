@@ -2,6 +2,7 @@ module arbiter
 
 go 1.26.0
 
+// Floors (advisories of 2026; infra/ci/floors.sh): thrift v0.25.0, klauspost/compress v1.20.1, and, should it come back, grpc v1.85.0.
 require (
 	github.com/apache/arrow/go/v17 v17.0.0
 	github.com/goccy/go-yaml v1.19.2

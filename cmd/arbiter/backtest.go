@@ -247,6 +247,13 @@ func (s *settings) annotate(p *prepared, sm *report.Summary) {
 			sm.Synthetic = sm.Synthetic || m.Sources[i].Synthetic
 		}
 	}
+	for _, v := range p.set.Unpriced() {
+		if t := s.fees[v.String()]; t != "" {
+			sm.Warnings = append(sm.Warnings, fmt.Sprintf("fees assumed: the recording names none for %s; the configuration's %q is used", v, t))
+		} else {
+			sm.Warnings = append(sm.Warnings, fmt.Sprintf("fees unknown: the recording names none for %s and fees.%s is not set: nothing can be traded there", v, v))
+		}
+	}
 	for _, r := range p.refused {
 		sm.Warnings = append(sm.Warnings, fmt.Sprintf("pair %s was not traded: %s", r.ID, r.Reason))
 	}

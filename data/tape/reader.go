@@ -92,12 +92,15 @@ func (t *Set) Listings() []data.Listing {
 	return out
 }
 
-// Fees are the schedules in the dictionaries of every source.
-func (t *Set) Fees() []data.FeeSchedule {
-	var out []data.FeeSchedule
+// Unpriced are the venues of which some source names no fee schedule.
+func (t *Set) Unpriced() []data.Venue {
+	var out []data.Venue
 	for _, m := range t.Manifests {
 		for i := range m.Sources {
-			out = append(out, t.dicts[&m.Sources[i]].Fees...)
+			s := &m.Sources[i]
+			if v, _ := data.ParseVenue(s.Venue); len(t.dicts[s].Fees) == 0 && !slices.Contains(out, v) {
+				out = append(out, v)
+			}
 		}
 	}
 	return out

@@ -121,7 +121,6 @@ type Collector struct {
 	Last       data.Time
 	Gaps       int
 	Gapped     map[data.MarketKey]int
-	Assumed    map[string]bool
 	lockedDays float64 // dollar-days
 	lockedMax  data.Money
 	lastPoint  Point
@@ -148,7 +147,7 @@ type joint struct {
 // NewCollector watches e, whose strategies have these names. feed is the delay assumed for messages without a stamp.
 func NewCollector(e *engine.Engine, names []string, feed [data.VenueCount]data.Duration) *Collector {
 	return &Collector{e: e, names: names, feed: feed, byID: map[uint64]*Episode{}, open: map[uint64]*Episode{}, orders: map[data.OrderID]*Order{},
-		Gapped: map[data.MarketKey]int{}, Assumed: map[string]bool{}}
+		Gapped: map[data.MarketKey]int{}}
 }
 
 // Watch is for engine.Run.
@@ -289,12 +288,6 @@ func (c *Collector) decision(d *engine.Decision, ev *data.Event) {
 		ep.Attempts++
 		if ep.Attempts == 1 {
 			ep.Legs = c.legs(&d.Plan)
-		}
-		for i := range d.Plan.N {
-			f := c.e.Markets().All[d.Plan.Legs[i].Inst].Fees.At(ev.Recv)
-			if f != nil && f.Assumed {
-				c.Assumed[f.Name] = true
-			}
 		}
 	case engine.Finished:
 		c.finished(ep, d)

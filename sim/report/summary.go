@@ -268,10 +268,6 @@ func (c *Collector) mark(id data.InstrumentID, q data.Qty) (data.Money, bool) {
 }
 
 func (c *Collector) warnings(s *Summary) {
-	for name := range c.Assumed {
-		s.Warnings = append(s.Warnings, "fees assumed from the configuration, not from the venue's record: "+name)
-	}
-	sort.Strings(s.Warnings)
 	if s.Gaps > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the recording has %d gaps: books were invalid until they were rebuilt", s.Gaps))
 	}
