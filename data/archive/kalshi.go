@@ -193,7 +193,6 @@ type ndjson struct {
 	id     data.InstrumentID
 	listed bool
 	last   data.Time
-	lines  int
 	scan   wire.Scanner
 	out    []data.Event
 }
