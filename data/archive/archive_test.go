@@ -1,8 +1,6 @@
 package archive
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,29 +88,14 @@ func topOf(b *data.Book) [4]int {
 	return [4]int{int(bid.Price), int(bid.Qty / 10_000), int(ask.Price), int(ask.Qty / 10_000)}
 }
 
-func rawLines(t testing.TB, files []string) []rawEvent {
+func rawLines(t testing.TB, dir string) []rawEvent {
 	var out []rawEvent
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
+	for _, line := range captures.Lines(t, dir) {
+		var e rawEvent
+		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		for line := range bytes.Lines(all) {
-			var e rawEvent
-			if err := json.Unmarshal(line, &e); err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, e)
-		}
+		out = append(out, e)
 	}
 	return out
 }
@@ -132,11 +115,7 @@ func TestKalshiNDJSON_RealWindows(t *testing.T) {
 	for i := range m.Sources {
 		s := &m.Sources[i]
 		in := &s.Instruments[0]
-		files, err := filepath.Glob(filepath.Join(root, "events", in.Key.Native, "*.gz"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw := rawLines(t, files)
+		raw := rawLines(t, filepath.Join(root, "events", in.Key.Native))
 		n := map[string]int64{}
 		for j := range raw {
 			n[raw[j].Event.Type]++

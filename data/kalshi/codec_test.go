@@ -2,14 +2,10 @@ package kalshi
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -134,35 +130,16 @@ func TestDecode_SteadyStateAllocatesNothing(t *testing.T) {
 // readGold reads every line of a gold window's day files in order.
 func readGold(t testing.TB, window string) (frames [][]byte, recv []data.Time) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(captures.Path(t, "kalshi", "gold15m", "events", window), "*.ndjson.gz"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no files of %s: %v", window, err)
-	}
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
+	for _, line := range captures.Lines(t, captures.Path(t, "kalshi", "gold15m", "events", window)) {
+		var row struct {
+			RecvMS int64           `json:"recv_ms"`
+			Event  json.RawMessage `json:"event"`
+		}
+		if err := json.Unmarshal(line, &row); err != nil {
 			t.Fatal(err)
 		}
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		for line := range bytes.Lines(all) {
-			var row struct {
-				RecvMS int64           `json:"recv_ms"`
-				Event  json.RawMessage `json:"event"`
-			}
-			if err := json.Unmarshal(line, &row); err != nil {
-				t.Fatal(err)
-			}
-			frames = append(frames, row.Event)
-			recv = append(recv, data.Time(row.RecvMS)*data.Time(data.Millisecond))
-		}
+		frames = append(frames, row.Event)
+		recv = append(recv, data.Time(row.RecvMS)*data.Time(data.Millisecond))
 	}
 	return frames, recv
 }

@@ -400,7 +400,7 @@ func (c *Collector) order(cmd *data.Command) {
 	o.Episode, o.Purpose = c.e.OrderOrigin(cmd.Order)
 	c.orders[cmd.Order] = o
 	c.Orders = append(c.Orders, o)
-	if ep := c.byID[o.Episode]; ep != nil && o.Purpose == legging.ToOpen.String() && len(ep.Books) < 2*len(ep.Markets) {
+	if ep := c.byID[o.Episode]; ep != nil && o.Purpose == legging.ToOpen.String() && o.Sent > ep.Start && len(ep.Books) == len(ep.Markets) {
 		for _, id := range ep.insts[:min(2, len(ep.Markets))] {
 			ep.Books = append(ep.Books, c.book(id))
 		}

@@ -2,6 +2,9 @@
 package captures
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,4 +23,33 @@ func Path(t testing.TB, elem ...string) string {
 		t.Fatalf("ARBITER_CAPTURES is set, but: %v", err)
 	}
 	return p
+}
+
+// Lines reads the lines of every .gz file of a folder, in order of their names.
+func Lines(t testing.TB, dir string) [][]byte {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.gz"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no .gz files in %s: %v", dir, err)
+	}
+	var lines [][]byte
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(z)
+		f.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for line := range bytes.Lines(all) {
+			lines = append(lines, bytes.TrimSpace(line))
+		}
+	}
+	return lines
 }
