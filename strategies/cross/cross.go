@@ -68,7 +68,7 @@ func (s *Strategy) Detect(v *strategies.View, changed data.InstrumentID, plans [
 			if cheap && s.held(v, p, d^1) == 0 { // while the other direction is held, closing it is the cheaper way to the same end
 				plans = s.open(v, n, p, d, plans)
 			}
-			plans = s.close(v, n, p, d, plans)
+			plans = s.close(v, n, p, d, 2*data.Dollar-t.cost(p.Pairing, d^1), plans)
 		}
 	}
 	return plans
@@ -105,8 +105,9 @@ func (s *Strategy) open(v *strategies.View, n uint32, p *strategies.Pair, d data
 	return s.propose(v, &plan, s.cfg.QtyMax, plans)
 }
 
-// close gives up the best that the pair can still pay, discounted by what the capital could earn until then.
-func (s *Strategy) close(v *strategies.View, n uint32, p *strategies.Pair, d data.Direction, plans []strategies.Plan) []strategies.Plan {
+// close gives up the best that the pair can still pay, discounted by what the capital could earn until then. brings is
+// what one contract of both legs brings at the best prices: what it costs to hold the other direction, from two dollars.
+func (s *Strategy) close(v *strategies.View, n uint32, p *strategies.Pair, d data.Direction, brings data.Money, plans []strategies.Plan) []strategies.Plan {
 	q := s.held(v, p, d)
 	if q == 0 {
 		return plans
@@ -114,6 +115,9 @@ func (s *Strategy) close(v *strategies.View, n uint32, p *strategies.Pair, d dat
 	a, b := p.Pairing.Sides(d)
 	par := p.Pairing.ParBest(d)
 	par -= s.lockup(v, p, par)
+	if brings <= par {
+		return plans
+	}
 	plan := strategies.Plan{Key: strategies.PlanKey{Group: n, Variant: 2 + uint16(d)}, N: 2, Par: -par, Why: strategies.ClosePair}
 	plan.Legs[0] = strategies.Leg{Inst: p.A, Side: a.Opposite(), Reduce: true}
 	plan.Legs[1] = strategies.Leg{Inst: p.B, Side: b.Opposite(), Reduce: true}
