@@ -227,3 +227,30 @@ func TestCommands_BacktestAndRuns(t *testing.T) {
 		t.Errorf("stats: exit %d\n%.400s", code, out)
 	}
 }
+
+// A recording with a hole: the import counts it, the list shows it, and every run on it says so.
+func TestCommands_TapeWithGapsSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "tape")
+	for name, text := range map[string]string{
+		"metadata/KXT-1.json": `{"event":{"event_ticker":"KXT-1"},"markets":[{"ticker":"KXT-1-A","event_ticker":"KXT-1","title":"T","status":"active","rules_primary":"R","open_time":"2026-08-10T23:00:00Z","close_time":"2026-08-10T23:49:00Z","market_type":"binary","price_ranges":[{"start":"0.0000","end":"1.0000","step":"0.0100"}]}]}`,
+		"events/KXT-1-A/day.ndjson": `{"recv_ms":1786405577251,"event":{"type":"orderbook_snapshot","sid":1,"seq":5,"msg":{"market_ticker":"KXT-1-A","yes_dollars_fp":[["0.4000","10.00"]]}}}
+{"recv_ms":1786405577260,"event":{"type":"orderbook_delta","sid":1,"seq":9,"msg":{"market_ticker":"KXT-1-A","price_dollars":"0.4000","delta_fp":"-11.00","side":"yes","ts_ms":1786405577241}}}
+`,
+	} {
+		p := filepath.Join(in, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _, stderr := arbiter(t, "data", "import", "-q", "--format", "kalshi-ndjson", "--out", out, in); code != 0 {
+		t.Fatalf("import: exit %d, %s", code, stderr)
+	}
+	code, stdout, stderr := arbiter(t, "backtest", "-q", "--no-save", "--tape", out, "--strategy", "parity")
+	if code != 0 || !strings.Contains(stdout, "the recording has 1 gaps") || !strings.Contains(stdout, "fees unknown") {
+		t.Errorf("exit %d, %s\n%s", code, stderr, stdout)
+	}
+}
