@@ -64,6 +64,22 @@ const (
 // Opposite is the other side.
 func (s Side) Opposite() Side { return 3 - s }
 
+// Worth is the price of the contract that an opening order on side s buys: YES at p, or NO at its complement.
+func (s Side) Worth(p Price) Price {
+	if s == Sell {
+		return p.Complement()
+	}
+	return p
+}
+
+// Beyond says that price p is worse than limit for an order on side s.
+func (s Side) Beyond(p, limit Price) bool {
+	if s == Buy {
+		return p > limit
+	}
+	return p < limit
+}
+
 // String is "buy" or "sell".
 func (s Side) String() string {
 	switch s {

@@ -157,9 +157,7 @@ func (l *Listing) Least(s Side, limit Price, reduce bool) Qty {
 	if l.CashMin == 0 || reduce {
 		return l.QtyMin
 	}
-	if s == Sell {
-		limit = limit.Complement()
-	}
+	limit = s.Worth(limit)
 	if limit <= 0 {
 		return QtyMax
 	}

@@ -52,9 +52,7 @@ func perFill(s *data.FeeSchedule) (cost, saved data.Money) {
 // flow is the cash of one fill: negative when paid.
 func (w *walk) flow(p data.Price, q data.Qty) data.Money {
 	fee := w.fees.TakerFee(p, q, w.order)
-	if w.order == data.Sell {
-		p = p.Complement() // what is bought is NO
-	}
+	p = w.order.Worth(p)
 	if w.reduce { // selling YES that is held brings p; closing NO by buying YES frees 1-p
 		return data.NotionalDown(p.Complement(), q) - fee
 	}
@@ -68,9 +66,7 @@ func (w *walk) enter(r data.Rung) {
 	if w.fees.Exponent == 2 {
 		fee = fee / 10_000 * (int64(p) * int64(data.One-p)) / 10_000
 	}
-	if w.order == data.Sell {
-		p = p.Complement()
-	}
+	p = w.order.Worth(p)
 	if w.reduce {
 		w.slope = int64(data.One-p)*10_000_000_000 - fee
 	} else {
@@ -253,7 +249,7 @@ func (v *View) Price(p *Plan, q data.Qty, extra int) (data.Money, bool) {
 		e -= cost * data.Money(extra)
 		left := q
 		for r := m.Book.Best(w.side); left > 0; r = m.Book.Next(w.side, r.Price) {
-			if r.Qty == 0 || Beyond(l.Side, r.Price, l.Price) {
+			if r.Qty == 0 || l.Side.Beyond(r.Price, l.Price) {
 				return 0, false
 			}
 			take := min(left, r.Qty)
@@ -262,12 +258,4 @@ func (v *View) Price(p *Plan, q data.Qty, extra int) (data.Money, bool) {
 		}
 	}
 	return e, true
-}
-
-// Beyond says that price p is worse than limit for an order on side s.
-func Beyond(s data.Side, p, limit data.Price) bool {
-	if s == data.Buy {
-		return p > limit
-	}
-	return p < limit
 }

@@ -6,7 +6,6 @@
 package archive
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -158,11 +157,4 @@ func wanted(o *Options, names ...string) bool {
 		return true
 	}
 	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(o.Markets, n) })
-}
-
-func byTime[T any](rows []T, key func(*T) [4]int64) {
-	slices.SortStableFunc(rows, func(a, b T) int {
-		x, y := key(&a), key(&b)
-		return slices.CompareFunc(x[:], y[:], cmp.Compare[int64])
-	})
 }

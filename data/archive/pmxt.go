@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -542,7 +543,7 @@ func (p *pmxt) readKalshi(ctx context.Context, path string, h *Health) ([]kxRow,
 		h.Notes = append(h.Notes, fmt.Sprintf("%d snapshots share their batch with no delta: placed at the batch's receipt", unplaced))
 	}
 	rows = slices.DeleteFunc(rows, func(r kxRow) bool { return !wanted(p.o, r.ticker) })
-	byTime(rows, func(r *kxRow) [4]int64 { return [4]int64{int64(r.at), r.row} })
+	slices.SortStableFunc(rows, func(a, b kxRow) int { return cmp.Compare(a.at, b.at) }) // rows are in order already
 	return rows, nil
 }
 

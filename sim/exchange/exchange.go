@@ -273,7 +273,7 @@ func (x *Exchange) Match(cmd *data.Command, at data.Time, out []data.Event) []da
 	side := cmd.Side.Opposite()
 	for r := m.book.Best(side); left > 0 && r.Qty != 0; r = m.book.Next(side, r.Price) {
 		price := x.worse(cmd.Side, r.Price)
-		if !price.Tradable() || beyond(cmd.Side, price, cmd.Price) {
+		if !price.Tradable() || cmd.Side.Beyond(price, cmd.Price) {
 			break
 		}
 		k := levelKey{cmd.Inst, side, r.Price}
@@ -333,11 +333,7 @@ func (x *Exchange) admissible(m *market, cmd *data.Command, at data.Time) data.R
 	if lot := m.list.Lot(cmd.Price); cmd.Qty <= 0 || cmd.Qty%lot != 0 || cmd.Qty < m.list.Least(cmd.Side, cmd.Price, closing == cmd.Qty) {
 		return data.RejectQty
 	}
-	worth := cmd.Price
-	if cmd.Side == data.Sell {
-		worth = worth.Complement()
-	}
-	need := data.NotionalUp(worth, cmd.Qty-closing)
+	need := data.NotionalUp(cmd.Side.Worth(cmd.Price), cmd.Qty-closing)
 	if x.cash[v][m.list.Shard%8] < need {
 		return data.RejectCash
 	}
@@ -351,7 +347,7 @@ func (x *Exchange) admissible(m *market, cmd *data.Command, at data.Time) data.R
 func (x *Exchange) depth(cmd *data.Command) data.Qty {
 	b, side := &x.markets[cmd.Inst].book, cmd.Side.Opposite()
 	var sum data.Qty
-	for r := b.Best(side); r.Qty != 0 && sum < cmd.Qty && !beyond(cmd.Side, x.worse(cmd.Side, r.Price), cmd.Price); r = b.Next(side, r.Price) {
+	for r := b.Best(side); r.Qty != 0 && sum < cmd.Qty && !cmd.Side.Beyond(x.worse(cmd.Side, r.Price), cmd.Price); r = b.Next(side, r.Price) {
 		sum += max(0, r.Qty-x.taken[levelKey{cmd.Inst, side, r.Price}].qty)
 	}
 	return sum
@@ -360,9 +356,9 @@ func (x *Exchange) depth(cmd *data.Command) data.Qty {
 // book keeps our ledger at the venue: what closes receives its worth, what opens pays.
 func (x *Exchange) book(m *market, s data.Side, p data.Price, q data.Qty, fee data.Money) {
 	cash := &x.cash[m.list.Key.Venue][m.list.Shard%8]
-	worth, held := p, -m.qty
+	worth, held := s.Worth(p), -m.qty
 	if s == data.Sell {
-		worth, held = p.Complement(), m.qty
+		held = m.qty
 	}
 	closing := min(q, max(held, 0))
 	*cash += data.NotionalDown(worth.Complement(), closing) - data.NotionalUp(worth, q-closing) - fee
@@ -371,11 +367,4 @@ func (x *Exchange) book(m *market, s data.Side, p data.Price, q data.Qty, fee da
 	} else {
 		m.qty -= q
 	}
-}
-
-func beyond(s data.Side, p, limit data.Price) bool {
-	if s == data.Buy {
-		return p > limit
-	}
-	return p < limit
 }

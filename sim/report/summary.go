@@ -254,11 +254,7 @@ func (c *Collector) mark(id data.InstrumentID, q data.Qty) (data.Money, bool) {
 	var sum data.Money
 	for r := m.Book.Best(side); q > 0 && r.Qty != 0; r = m.Book.Next(side, r.Price) {
 		take := min(q, r.Qty)
-		worth := r.Price
-		if order == data.Buy {
-			worth = worth.Complement()
-		}
-		sum += data.NotionalDown(worth, take)
+		sum += data.NotionalDown(side.Worth(r.Price), take) // closing brings what the other side would pay
 		if fees != nil {
 			sum -= fees.TakerFee(r.Price, take, order)
 		}

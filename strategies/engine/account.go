@@ -41,10 +41,7 @@ func (a *Account) balance(v data.Venue, shard uint8, amount data.Money) {
 // Polymarket they would be two orders.
 func (a *Account) fill(v data.Venue, shard uint8, inst data.InstrumentID, s data.Side, p data.Price, q data.Qty, fee data.Money) data.Money {
 	pos := &a.Positions[inst]
-	worth := p // of the contract that an opening buys
-	if s == data.Sell {
-		worth = p.Complement()
-	}
+	worth := s.Worth(p)
 	held := pos.Qty
 	if s == data.Buy {
 		held = -held

@@ -35,7 +35,7 @@ func (e *Engine) gate(v *strategies.View, p *strategies.Plan) Refusal {
 			limit(max(-position, 0), NothingToClose)
 			continue
 		}
-		each := cost(l.Side, l.Price)
+		each := data.NotionalUp(l.Side.Worth(l.Price), data.Contract)
 		limit(data.QtyFor(e.cfg.Risk.OrderNotionalMax, each), OrderNotional)
 		worstSum += each
 		if least == 0 || each < least {
@@ -86,14 +86,6 @@ func (e *Engine) gate(v *strategies.View, p *strategies.Plan) Refusal {
 
 // slackCash is kept free at every shard for the roundings of a plan's fees.
 const slackCash = 50 * data.Cent
-
-// cost is the most that one contract of an opening order at limit p costs, in micro-dollars.
-func cost(s data.Side, p data.Price) data.Money {
-	if s == data.Sell {
-		p = p.Complement()
-	}
-	return data.Money(p) * 100
-}
 
 // feeEach bounds the fee of one contract at any price.
 func feeEach(f *data.FeeSchedule) data.Money {

@@ -36,7 +36,7 @@ func (e *Engine) start(v *strategies.View, k *keyState, p *strategies.Plan, out 
 	var sum, least data.Money
 	for i := range p.N {
 		if l := &p.Legs[i]; !l.Reduce {
-			c := data.NotionalUp(data.Price(cost(l.Side, l.Price)/100), l.Qty)
+			c := data.NotionalUp(l.Side.Worth(l.Price), l.Qty)
 			sum += c
 			if least == 0 || c < least {
 				least = c
@@ -96,7 +96,7 @@ func (e *Engine) reservation(inst data.InstrumentID, s data.Side, p data.Price, 
 	if f := m.Fees.At(e.m.Now); f != nil {
 		fee = data.PayoffUp(feeEach(f), q)
 	}
-	return data.NotionalUp(data.Price(cost(s, p)/100), opening) + fee
+	return data.NotionalUp(s.Worth(p), opening) + fee
 }
 
 func (e *Engine) order(id data.OrderID) *order {
@@ -234,7 +234,7 @@ func (e *Engine) residual(x *execution) data.Money {
 	for i := range x.Plan.N {
 		l := &x.Plan.Legs[i]
 		if rest := x.Legs[i].Filled - low; rest > 0 {
-			sum += data.NotionalUp(data.Price(cost(l.Side, l.Price)/100), rest)
+			sum += data.NotionalUp(l.Side.Worth(l.Price), rest)
 		}
 	}
 	return sum

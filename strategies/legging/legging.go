@@ -358,7 +358,7 @@ func (x *Execution) dump(cfg *Config, v *strategies.View, low data.Qty, out []In
 func dumpable(v *strategies.View, inst data.InstrumentID, side data.Side, limit *data.Price, best data.Price, excess data.Qty) data.Qty {
 	most, at := data.Qty(0), *limit
 	step := data.BandTick(v.Bands(inst), best)
-	for p := best; step > 0 && p.Tradable() && !strategies.Beyond(side, p, *limit); {
+	for p := best; step > 0 && p.Tradable() && !side.Beyond(p, *limit); {
 		if q := tradable(v, inst, side, p, excess, true); q > most || (q == most && q > 0) {
 			most, at = q, p
 		}
@@ -387,7 +387,7 @@ func (x *Execution) chase(cfg *Config, v *strategies.View, high data.Qty, out []
 		if q > 0 {
 			dust = false
 		}
-		if q > 0 && v.Usable(l.Inst) && best.Qty != 0 && !strategies.Beyond(l.Side, best.Price, limit) {
+		if q > 0 && v.Usable(l.Inst) && best.Qty != 0 && !l.Side.Beyond(best.Price, limit) {
 			out = append(out, Intent{Leg: i, Purpose: ToChase, Side: l.Side, Price: limit, Qty: q})
 		}
 	}
