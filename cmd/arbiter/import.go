@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -98,14 +99,18 @@ func runImport(c *cobra.Command, args []string) error {
 }
 
 // importInChild runs this very command again with a limit on its memory: a damaged foreign Parquet file can make the
-// reader ask for any amount.
+// reader ask for any amount. A Go program without memory ends with code 2, as usage errors do, so usage is checked
+// before.
 func importInChild(c *cobra.Command, gib int) error {
+	if gib < 1 || gib > 1024 {
+		return usageError{fmt.Errorf("--memory-limit-gib %d: between 1 and 1024", gib)}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	child := exec.CommandContext(c.Context(), self, os.Args[1:]...)
-	child.Env = append(os.Environ(), childMark+"=1", fmt.Sprintf("GOMEMLIMIT=%dMiB", gib*1024*9/10))
+	child.Env = append(os.Environ(), childMark+"=1", "GOTRACEBACK=none", fmt.Sprintf("GOMEMLIMIT=%dMiB", gib*1024*9/10))
 	child.Stdout, child.Stderr = c.OutOrStdout(), c.ErrOrStderr()
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
 	err = child.Run()
@@ -117,17 +122,20 @@ func importInChild(c *cobra.Command, gib int) error {
 		return errInterrupted
 	case errors.As(err, &exit) && exit.ExitCode() == exitData:
 		return dataError{errors.New("the import ended with the error above")}
-	case errors.As(err, &exit) && exit.ExitCode() == exitUsage:
-		return usageError{errors.New("the import ended with the error above")}
 	}
 	return dataError{fmt.Errorf("the reading process died (%w): the file is damaged, or needs more than --memory-limit-gib %d", err, gib)}
 }
 
+// limitMemory bounds what this process may ask for from now on. A Go program has reserved a good part of a gibibyte of
+// addresses before main, which does not count.
 func limitMemory(gib int) error {
-	if gib < 1 || gib > 1024 {
-		return usageError{fmt.Errorf("--memory-limit-gib %d: between 1 and 1024", gib)}
+	reserved := uint64(1) << 30
+	if statm, err := os.ReadFile("/proc/self/statm"); err == nil { // proc(5), Linux: its first field is the address space in pages
+		if pages, err := strconv.ParseUint(strings.Fields(string(statm))[0], 10, 64); err == nil {
+			reserved = pages * uint64(os.Getpagesize())
+		}
 	}
-	n := uint64(gib) << 30
+	n := reserved + uint64(gib)<<30
 	return syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: n, Max: n})
 }
 

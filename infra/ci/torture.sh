@@ -9,3 +9,4 @@ for s in $(seq 1 "$seeds"); do
 	[ $((s % 10)) != 0 ] || echo "$s seeds passed"
 done
 rm -f /tmp/torture.$$
+go test -count=1 ./cmd/arbiter -run ForeignParquet -args -damages 4000

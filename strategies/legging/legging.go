@@ -434,7 +434,7 @@ type Outcome struct {
 	Residual data.Qty   // most of one leg beyond that
 	Planned  data.Money // the plan's edge, for the balanced part
 	Fees     data.Money
-	LegLoss  data.Money // what dumping and chasing cost against the plan
+	LegLoss  data.Money // what dumping lost, and what chasing cost beyond the plan's limits
 	Net      data.Money // of the balanced part and of what was dumped
 	Slippage data.Money // Planned - LegLoss - Net: prices that had moved
 }
@@ -465,12 +465,21 @@ func (x *Execution) Outcome() Outcome {
 		if l.Dumped > 0 && l.Opened > 0 {
 			o.LegLoss -= l.DumpFlow + signedShare(flow, min(l.Dumped, l.Opened), l.Opened)
 		}
-		if opened := l.Opened - l.Chased; l.Chased > 0 && opened > 0 {
-			o.LegLoss -= l.ChaseFlow - signedShare(l.OpenFlow, min(l.Chased, opened), opened)
+		if l.Chased > 0 {
+			o.LegLoss -= l.ChaseFlow - x.atLimit(i)
 		}
 	}
 	o.Slippage = o.Planned - o.LegLoss - o.Net
 	return o
+}
+
+// atLimit is the cash flow of what leg i chased, had it traded at the plan's limit.
+func (x *Execution) atLimit(i int) data.Money {
+	l := &x.Plan.Legs[i]
+	if l.Reduce {
+		return data.NotionalDown(l.Side.Worth(l.Price).Complement(), x.Legs[i].Chased)
+	}
+	return -data.NotionalUp(l.Side.Worth(l.Price), x.Legs[i].Chased)
 }
 
 func signedShare(m data.Money, part, whole data.Qty) data.Money {
