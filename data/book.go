@@ -113,6 +113,23 @@ func (b *Book) Clear() {
 	b.sides[1].clear()
 }
 
+// Equal says that two books hold the same levels.
+func (b *Book) Equal(o *Book) bool {
+	for _, s := range [2]Side{Buy, Sell} {
+		if b.Len(s) != o.Len(s) {
+			return false
+		}
+		x, y := b.Best(s), o.Best(s)
+		for x == y && x.Qty != 0 {
+			x, y = b.Next(s, x.Price), o.Next(s, y.Price)
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
+
 // Crossed says that the best bid is at or above the best ask: locked or crossed.
 func (b *Book) Crossed() bool {
 	bid, ask := b.sides[0].best, b.sides[1].best

@@ -132,11 +132,16 @@ const (
 	GapCrossed                         // the book stayed locked or crossed
 	GapTick                            // a tick change: the levels are of another epoch
 	GapEvidence                        // the venue's own best prices kept disagreeing with the book
+	GapOverflow                        // frames were received and could not be queued
+	GapFrozen                          // the venue's REST book went on, its stream did not
+	GapStart                           // a recording began: what was before it is not known
+	GapStopped                         // the market is no longer followed
 )
 
 // String is the cause's name.
 func (c GapCause) String() string {
-	names := [...]string{"?", "sequence", "negative level", "malformed", "before first snapshot", "disconnect", "crossed", "tick change", "top of book disagrees"}
+	names := [...]string{"?", "sequence", "negative level", "malformed", "before first snapshot", "disconnect", "crossed", "tick change", "top of book disagrees",
+		"queue overflow", "frozen stream", "recording began", "no longer followed"}
 	if int(c) < len(names) {
 		return names[c]
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // pureRooms, in the order of their imports: one function of a session's header and events, bit for bit.
-var pureRooms = []string{"data", "data/wire", "data/polymarket", "data/kalshi", "strategies", "strategies/cross", "strategies/parity", "strategies/basket",
+var pureRooms = []string{"data", "data/wire", "data/polymarket", "data/kalshi", "data/stream", "strategies", "strategies/cross", "strategies/parity", "strategies/basket",
 	"strategies/example", "strategies/legging", "strategies/engine"}
 
 // banned imports, each with what to use instead.
@@ -204,7 +204,9 @@ var importTable = map[string][]string{
 	"data/wire":          {},
 	"data/polymarket":    {"data", "data/wire"},
 	"data/kalshi":        {"data", "data/wire"},
-	"data/tape":          {"data", "github.com/apache/arrow/", "github.com/klauspost/compress/"},
+	"data/stream":        {"data", "data/wire", "data/polymarket", "data/kalshi"},
+	"data/journal":       {"data"},
+	"data/tape":          {"data", "data/journal", "github.com/apache/arrow/", "github.com/klauspost/compress/", "github.com/aws/aws-sdk-go-v2/"},
 	"data/archive":       {"data", "data/wire", "data/polymarket", "data/kalshi", "data/tape", "github.com/apache/arrow/"},
 	"data/pairs":         {"data", "github.com/goccy/go-yaml"},
 	"strategies":         {"data"},
@@ -219,7 +221,12 @@ var importTable = map[string][]string{
 	"sim/market":         {"data", "data/", "sim/"},
 	"sim/oracle":         {},
 	"sim/report":         {"data", "data/", "strategies", "strategies/engine", "strategies/legging", "sim/", "gonum.org/v1/", "github.com/jedib0t/go-pretty/"},
-	"cmd/arbiter":        {"data", "data/", "strategies", "strategies/", "sim", "sim/", "github.com/", "golang.org/x/term"},
+	"sim/fakevenue":      {"data", "data/", "sim/", "github.com/gorilla/websocket"},
+	"live/link":          {"data", "github.com/gorilla/websocket", "golang.org/x/time/"},
+	"live/polymarket":    {"data", "data/", "live/link"},
+	"live/kalshi":        {"data", "data/", "live/link"},
+	"live":               {"data", "data/", "strategies/engine", "live/", "github.com/prometheus/"},
+	"cmd/arbiter":        {"live", "live/", "data", "data/", "strategies", "strategies/", "sim", "sim/", "github.com/", "golang.org/x/term"},
 	"testdata/captures":  {},
 }
 

@@ -1,10 +1,12 @@
 package kalshi
 
 import (
+	"bytes"
 	"fmt"
 	"hash/fnv"
 
 	"arbiter/data"
+	"arbiter/data/wire"
 )
 
 // Sequence says what a skipped sequence number proves.
@@ -19,14 +21,16 @@ const (
 
 // Repair asks the feed's owner to fetch a snapshot. At most one is outstanding a book.
 type Repair struct {
-	Inst data.InstrumentID
-	SID  int64
+	Inst  data.InstrumentID
+	SID   int64
+	Probe bool // the book stands: a REST book is only to be compared
 }
 
 // Counts is what a feed has seen.
 type Counts struct {
 	Snapshots, Deltas, Trades, Lifecycles, Others                            int
 	Malformed, Gaps, Duplicates, Skips, BeforeStart, Negative, UnknownMarket int
+	Failures, RestBooks, ProbeMatched, ProbeDiffered                         int
 }
 
 // Feed turns frames into events: sequence by subscription, snapshot pending, signed deltas. It is the only
@@ -40,9 +44,12 @@ type Feed struct {
 	msg     Message
 	repairs []Repair
 	counts  Counts
+	rest    data.Book
+	sid     int64
 }
 
 type market struct {
+	ticker   string
 	inst     data.InstrumentID
 	book     data.Book
 	sid      int64 // the subscription that its book messages come by; 0: not known yet
@@ -50,6 +57,7 @@ type market struct {
 	asked    bool  // a repair is outstanding
 	told     bool  // the Gap before the first snapshot was emitted
 	lastRecv data.Time
+	struck   data.Time // lastRecv when a REST book differed; 0: none did
 }
 
 type subscription struct {
@@ -65,9 +73,99 @@ func NewFeed(mode Sequence) *Feed {
 
 // Add makes the feed follow a market. A ticker that was not added is counted and ignored.
 func (f *Feed) Add(ticker string, inst data.InstrumentID) {
-	m := &market{inst: inst, pending: true}
+	m := &market{ticker: ticker, inst: inst, pending: true}
 	f.markets[ticker] = m
 	f.order = append(f.order, m)
+}
+
+// Remove makes the feed forget a market.
+func (f *Feed) Remove(inst data.InstrumentID) {
+	for i, k := range f.order {
+		if k.inst == inst {
+			f.order = append(f.order[:i], f.order[i+1:]...)
+			delete(f.markets, k.ticker)
+			return
+		}
+	}
+}
+
+// Lost tells that frames went missing between the socket and the feed: no book can be trusted.
+func (f *Feed) Lost(recv data.Time, cause data.GapCause, out []data.Event) []data.Event {
+	return f.gapAll(recv, cause, 0, out)
+}
+
+// SID is the subscription that brings the books, 0 before the first one came.
+func (f *Feed) SID() int64 { return f.sid }
+
+// Rest takes the body of GET /markets/{ticker}/orderbook or /markets/orderbooks and compares it with the books that the
+// stream built. It has no stamp, so a market that moves cannot be compared; one that differs twice and did not move
+// between has lost its stream. A snapshot by the stream repairs it, because only that is in order with the changes.
+func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event, error) {
+	books, err := ParseOrderbooks(body)
+	if err != nil {
+		return out, err
+	}
+	for i := range books {
+		k := f.markets[books[i].Ticker]
+		if k == nil {
+			f.counts.UnknownMarket++
+			continue
+		}
+		f.counts.RestBooks++
+		if k.pending {
+			continue
+		}
+		if f.same(k, &books[i]) {
+			f.counts.ProbeMatched++
+			k.struck = 0
+			continue
+		}
+		f.counts.ProbeDiffered++
+		if k.struck != 0 && k.struck == k.lastRecv {
+			out = f.gap(k, recv, data.GapFrozen, out)
+			continue
+		}
+		k.struck = k.lastRecv
+		f.repairs = append(f.repairs, Repair{Inst: k.inst, SID: k.sid, Probe: true})
+	}
+	return out, nil
+}
+
+// Poll takes the same bodies where there is no stream: each book that changed is a snapshot.
+func (f *Feed) Poll(body []byte, recv data.Time, out []data.Event) ([]data.Event, error) {
+	books, err := ParseOrderbooks(body)
+	if err != nil {
+		return out, err
+	}
+	for i := range books {
+		b := &books[i]
+		k := f.markets[b.Ticker]
+		if k == nil {
+			f.counts.UnknownMarket++
+			continue
+		}
+		f.counts.RestBooks++
+		if !k.pending && f.same(k, b) {
+			continue
+		}
+		f.msg = Message{Yes: b.Bids, No: f.msg.No[:0]}
+		for _, r := range b.Asks {
+			f.msg.No = append(f.msg.No, data.Rung{Price: r.Price.Complement(), Qty: r.Qty})
+		}
+		out = f.snapshot(k, recv, out)
+	}
+	return out, nil
+}
+
+func (f *Feed) same(k *market, o *Orderbook) bool {
+	f.rest.Clear()
+	for _, r := range o.Bids {
+		f.rest.Set(data.Buy, r.Price, r.Qty)
+	}
+	for _, r := range o.Asks {
+		f.rest.Set(data.Sell, r.Price, r.Qty)
+	}
+	return f.rest.Equal(&k.book)
 }
 
 // Counts so far.
@@ -98,6 +196,9 @@ func (f *Feed) Frame(frame []byte, recv data.Time, out []data.Event) ([]data.Eve
 	}
 	switch m.Type {
 	case Snapshot, Delta, Trade:
+	case Failure:
+		f.counts.Failures++
+		return out, nil
 	case Lifecycle:
 		f.counts.Lifecycles++
 		return f.lifecycle(recv, out)
@@ -117,7 +218,7 @@ func (f *Feed) Frame(frame []byte, recv data.Time, out []data.Event) ([]data.Eve
 	switch m.Type {
 	case Snapshot:
 		f.counts.Snapshots++
-		k.sid = m.SID
+		k.sid, f.sid = m.SID, m.SID
 		return f.snapshot(k, recv, out), nil
 	case Delta:
 		f.counts.Deltas++
@@ -185,7 +286,7 @@ func (f *Feed) gap(k *market, recv data.Time, cause data.GapCause, out []data.Ev
 
 func (f *Feed) snapshot(k *market, recv data.Time, out []data.Event) []data.Event {
 	m := &f.msg
-	k.pending, k.asked, k.lastRecv = false, false, recv
+	k.pending, k.asked, k.lastRecv, k.struck = false, false, recv, 0
 	k.book.Clear()
 	out = append(out, data.Event{Kind: data.Clear, Inst: k.inst, Recv: recv, Exch: m.Time})
 	for _, r := range m.Yes {
@@ -234,10 +335,31 @@ func tradeEvent(k *market, m *Message, recv data.Time) data.Event {
 	if m.Block {
 		ev.Arg = data.TradeBlock
 	}
-	h := fnv.New64a()
-	h.Write(m.TradeID)
-	ev.Order = data.OrderID(h.Sum64())
+	ev.Order = identity(m.TradeID)
 	return ev
+}
+
+// servedTrade begins the trade_id of a trade that a simulated venue serves from a tape: the rest is its identity there.
+// A real one is a random UUID.
+const servedTrade = "00000000-0000-0000-"
+
+// AppendTradeID appends the trade_id by which a trade keeps its identity over a simulated venue.
+func AppendTradeID(dst []byte, id data.OrderID) []byte {
+	digits := wire.AppendHex(nil, uint64(id))
+	return append(append(append(append(dst, servedTrade...), digits[:4]...), '-'), digits[4:]...)
+}
+
+func identity(tradeID []byte) data.OrderID {
+	if rest, served := bytes.CutPrefix(tradeID, []byte(servedTrade)); served && len(rest) == 17 && rest[4] == '-' {
+		var digits [16]byte
+		copy(digits[copy(digits[:], rest[:4]):], rest[5:])
+		if id, ok := wire.ParseHex(digits[:]); ok {
+			return data.OrderID(id)
+		}
+	}
+	h := fnv.New64a()
+	h.Write(tradeID)
+	return data.OrderID(h.Sum64())
 }
 
 // lifecycle turns market_lifecycle_v2 into Status and Settle events.

@@ -41,6 +41,7 @@ type marketJSON struct {
 	YesSub        string           `json:"yes_sub_title"`
 	NoSub         string           `json:"no_sub_title"`
 	MarketType    *string          `json:"market_type"`
+	Synthetic     bool             `json:"arbiter_synthetic"` // only the simulated venue's records have it
 }
 
 type priceRangeJSON struct{ Start, End, Step string }
@@ -129,7 +130,7 @@ func (m *marketJSON) record() (Record, error) {
 	}
 	l := &rec.Listing
 	*l = data.Listing{Key: data.MarketKey{Venue: data.Kalshi, Native: *m.Ticker}, Event: *m.EventTicker, EventSize: 1, Title: *m.Title,
-		Rules: *m.RulesPrimary, Outcomes: [2]string{"Yes", "No"}, QtyMin: data.Contract / 100, QtyStep: data.Contract / 100}
+		Rules: *m.RulesPrimary, Outcomes: [2]string{"Yes", "No"}, QtyMin: data.Contract / 100, QtyStep: data.Contract / 100, Synthetic: m.Synthetic}
 	if m.YesSub != "" {
 		l.Outcomes = [2]string{m.YesSub, m.NoSub}
 	}
@@ -250,18 +251,51 @@ type Orderbook struct {
 	Bids, Asks []data.Rung
 }
 
+type orderbookJSON struct {
+	Book *struct {
+		Yes *[][2]string `json:"yes_dollars"`
+		No  *[][2]string `json:"no_dollars"`
+	} `json:"orderbook_fp"`
+	Ticker string `json:"ticker"`
+}
+
 // ParseOrderbook reads bids of both sides; NO bids become YES asks.
 func ParseOrderbook(body []byte) (Orderbook, error) {
-	var r struct {
-		Book *struct {
-			Yes *[][2]string `json:"yes_dollars"`
-			No  *[][2]string `json:"no_dollars"`
-		} `json:"orderbook_fp"`
-		Ticker string `json:"ticker"`
-	}
+	var r orderbookJSON
 	if err := json.Unmarshal(body, &r); err != nil {
 		return Orderbook{}, fmt.Errorf("kalshi: order book: %w", err)
 	}
+	return r.book()
+}
+
+// ParseOrderbooks reads the body of GET /markets/orderbooks, a list of order books with their tickers (its path is in
+// openapi 3.13; no response was captured), or of a single one with its ticker.
+func ParseOrderbooks(body []byte) ([]Orderbook, error) {
+	var r struct {
+		orderbookJSON
+		Books []orderbookJSON `json:"orderbooks"`
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
+		return nil, fmt.Errorf("kalshi: order books: %w", err)
+	}
+	if r.Books == nil {
+		r.Books = []orderbookJSON{r.orderbookJSON}
+	}
+	out := make([]Orderbook, 0, len(r.Books))
+	for i := range r.Books {
+		o, err := r.Books[i].book()
+		if err != nil {
+			return nil, err
+		}
+		if o.Ticker == "" {
+			return nil, fmt.Errorf("kalshi: order books: ticker: required field is missing: %w", ErrMessage)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+func (r *orderbookJSON) book() (Orderbook, error) {
 	if r.Book == nil {
 		return Orderbook{}, fmt.Errorf("kalshi: order book: orderbook_fp: required field is missing: %w", ErrMessage)
 	}

@@ -1,10 +1,12 @@
 package polymarket
 
 import (
+	"bytes"
 	"fmt"
 	"hash/fnv"
 
 	"arbiter/data"
+	"arbiter/data/wire"
 )
 
 // Market is what a Feed has to know of a market: its ids, and what a WebSocket message leaves out of the book hash.
@@ -22,10 +24,16 @@ type Options struct {
 	// Hashes computes every book hash that a message carries and counts how many reproduce. It costs a SHA-1 over the
 	// whole book a message.
 	Hashes bool
+	// HashEvery computes a change's hash once in so long a market, if Hashes does not compute all. A hash that does not
+	// reproduce is a suspicion, which a REST book confirms or not.
+	HashEvery data.Duration
 }
 
 // Repair asks the feed's owner for a REST book of the market's YES token. At most one is outstanding a book.
-type Repair struct{ Inst data.InstrumentID }
+type Repair struct {
+	Inst  data.InstrumentID
+	Probe bool // the book stands: it is only to be compared
+}
 
 // Counts is what a feed has seen. Hashes, tops and mirrors are evidence: a mismatch is counted and reported, and only
 // a top of book that stays wrong invalidates the book, because the venue's own hash may depend on a trade that is
@@ -34,6 +42,7 @@ type Counts struct {
 	Books, RestBooks, Changes, Trades, Ticks, Tops, Resolved, Pongs, Others int
 	Malformed, Gaps, BeforeStart, Stale, UnknownAsset                       int
 	HashChecked, HashMatched                                                int
+	ProbeMatched, ProbeDiffered                                             int
 	TopChecked, TopMatched                                                  int
 	MirrorChecked, MirrorMatched                                            int
 	Crossed                                                                 int
@@ -59,6 +68,7 @@ type Feed struct {
 	sum     []byte
 	bids    []data.Rung
 	asks    []data.Rung
+	rest    data.Book
 }
 
 type token struct {
@@ -76,7 +86,11 @@ type market struct {
 	stamp    int64 // ms of the newest message applied
 	lastRecv data.Time
 	last     [2][]byte // last_trade_price by token, verbatim
-	buffer   []change
+	buffer   []change  // while pending or watched: changes since the last book or since the watch began
+	watched  bool      // suspected: changes are kept, so that an older REST book can be compared
+	from     int64     // stamp from which on they are kept
+	strikes  int       // REST books in a row that differed
+	hashed   data.Time
 	lastTx   uint64
 	txCount  uint64
 }
@@ -96,6 +110,28 @@ func (f *Feed) Add(m Market) {
 	f.tokens[m.Tokens[0]] = token{k, false}
 	f.tokens[m.Tokens[1]] = token{k, true}
 	f.order = append(f.order, k)
+}
+
+// Remove makes the feed forget a market.
+func (f *Feed) Remove(inst data.InstrumentID) {
+	for i, k := range f.order {
+		if k.Inst == inst {
+			f.order = append(f.order[:i], f.order[i+1:]...)
+			delete(f.tokens, k.Tokens[0])
+			delete(f.tokens, k.Tokens[1])
+			return
+		}
+	}
+}
+
+// Lost tells that frames went missing between the socket and the feed: no book can be trusted.
+func (f *Feed) Lost(recv data.Time, cause data.GapCause, out []data.Event) []data.Event {
+	for _, k := range f.order {
+		if !k.pending {
+			out = f.gap(k, recv, cause, out)
+		}
+	}
+	return out
 }
 
 // Counts so far.
@@ -186,14 +222,106 @@ func exch(ms int64) data.Time { return data.Time(ms) * data.Time(data.Millisecon
 func (f *Feed) gap(k *market, recv data.Time, cause data.GapCause, out []data.Event) []data.Event {
 	f.counts.Gaps++
 	k.pending, k.wrong = true, 0
+	k.watched, k.strikes = false, 0
 	k.book.Clear()
 	k.buffer = k.buffer[:0]
-	if !k.asked {
-		k.asked = true
-		f.repairs = append(f.repairs, Repair{k.Inst})
-	}
+	f.ask(k, false)
 	return append(out, data.Event{Kind: data.Gap, Inst: k.Inst, Recv: recv, Arg: data.VenueArg(data.Polymarket, uint8(cause)),
 		Qty: data.Qty(recv - k.lastRecv), Last: true})
+}
+
+func (f *Feed) ask(k *market, probe bool) {
+	if k.asked && probe {
+		return
+	}
+	k.asked = true
+	f.repairs = append(f.repairs, Repair{k.Inst, probe})
+}
+
+// suspect begins to watch a market: something says that its book is wrong, and a REST book is to decide.
+func (f *Feed) suspect(k *market) {
+	if !k.watched && !k.pending {
+		k.watched, k.from, k.buffer = true, k.stamp, k.buffer[:0]
+		f.ask(k, true)
+	}
+}
+
+// Rest takes the body of GET /book or POST /books. A pending book is rebuilt from it. A standing one is compared: if
+// two in a row differ from what the stream says, the stream missed something, and the book is rebuilt. A REST book that
+// is older than the stream can be compared only while the market is watched.
+func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event, error) {
+	f.dec.Reset(body)
+	for {
+		ok, err := f.dec.Next(&f.msg)
+		if err != nil || !ok {
+			return out, err
+		}
+		t, known := f.tokens[string(f.msg.Asset)]
+		switch {
+		case f.msg.Type != BookRest:
+			return out, fmt.Errorf("polymarket: a REST body that holds no books: %w", ErrMessage)
+		case !known:
+			f.counts.UnknownAsset++
+		case t.m.pending:
+			f.counts.RestBooks++
+			out = f.snapshot(t, recv, out)
+		case !t.no:
+			f.counts.RestBooks++
+			out = f.compare(t, recv, out)
+		}
+	}
+}
+
+func (f *Feed) compare(t token, recv data.Time, out []data.Event) []data.Event {
+	m, k := &f.msg, t.m
+	k.asked = false
+	if m.Timestamp < k.stamp && (!k.watched || m.Timestamp < k.from) {
+		f.counts.Stale++ // the stream is ahead
+		if k.watched {
+			f.ask(k, true)
+		}
+		return out
+	}
+	if f.expected(k) {
+		f.counts.ProbeMatched++
+		k.watched, k.strikes, k.buffer = false, 0, k.buffer[:0]
+		return out
+	}
+	f.counts.ProbeDiffered++
+	if k.strikes++; k.strikes < 2 {
+		if !k.watched {
+			k.watched, k.from, k.buffer = true, k.stamp, k.buffer[:0]
+		}
+		f.ask(k, true)
+		return out
+	}
+	cause := data.GapEvidence
+	if m.Timestamp > k.stamp {
+		cause = data.GapFrozen
+	}
+	missed := append([]change(nil), k.buffer...)
+	out = f.gap(k, recv, cause, out)
+	f.repairs = f.repairs[:len(f.repairs)-1] // the book is at hand
+	k.buffer = missed
+	return f.snapshot(t, recv, out)
+}
+
+// expected says that the book is what the REST book of f.msg and the changes after it give.
+func (f *Feed) expected(k *market) bool {
+	m := &f.msg
+	f.rest.Clear()
+	for _, r := range m.Bids {
+		f.rest.Set(data.Buy, r.Price, r.Qty)
+	}
+	for _, r := range m.Asks {
+		f.rest.Set(data.Sell, r.Price, r.Qty)
+	}
+	for _, c := range k.buffer {
+		if c.stamp > m.Timestamp {
+			f.rest.Set(c.side, c.rung.Price, c.rung.Qty)
+		}
+	}
+	return f.rest.Equal(&k.book)
 }
 
 // tick notes a new tick. A change in mid-stream is an epoch: the levels are dropped until a fresh book comes.
@@ -236,6 +364,7 @@ func (f *Feed) snapshot(t token, recv data.Time, out []data.Event) []data.Event 
 	}
 	out = f.tick(k, m.TickNew, false, recv, out)
 	k.pending, k.asked, k.wrong, k.lastRecv = false, false, 0, recv
+	k.watched, k.strikes = false, 0
 	k.book.Clear()
 	out = append(out, data.Event{Kind: data.Clear, Inst: k.Inst, Recv: recv, Exch: exch(m.Timestamp)})
 	out = f.side(k, t.no, data.Buy, m.Bids, recv, out)
@@ -322,11 +451,7 @@ func (f *Feed) changes(recv data.Time, out []data.Event) []data.Event {
 		side, rung := yesTerms(t.no, c.Side, data.Rung{Price: c.Price, Qty: c.Size})
 		if k.pending {
 			f.counts.BeforeStart++
-			if len(k.buffer) < bufferMax {
-				k.buffer = append(k.buffer, change{m.Timestamp, side, rung})
-			} else {
-				k.buffer = k.buffer[:0]
-			}
+			k.keep(change{m.Timestamp, side, rung})
 			continue
 		}
 		if t.no && k.yesSeen && (i == 0 || !f.paired(&m.Changes[i-1], c, t, side, rung)) && k.book.Qty(side, rung.Price) == rung.Qty {
@@ -339,10 +464,11 @@ func (f *Feed) changes(recv data.Time, out []data.Event) []data.Event {
 			}
 		} else {
 			out = k.level(side, rung, recv, m.Timestamp, out)
+			if k.watched {
+				k.keep(change{m.Timestamp, side, rung})
+			}
 		}
-		if f.opt.Hashes && len(c.Hash) > 0 {
-			f.countHash(f.bookHash(k, t.no), c.Hash)
-		}
+		f.checkHash(k, t.no, c.Hash, recv)
 		top, topNo = c, t.no
 	}
 	if k != nil {
@@ -408,17 +534,36 @@ func (f *Feed) trade(t token, recv data.Time) data.Event {
 	if t.no {
 		side, rung.Price = side.Opposite(), rung.Price.Complement()
 	}
+	return data.Event{Kind: data.Trade, Inst: k.Inst, Side: side, Price: rung.Price, Qty: rung.Qty, Recv: recv, Exch: exch(m.Timestamp),
+		Order: k.identity(m), Last: true}
+}
+
+// servedTx begins the transaction hash of a trade that a simulated venue serves from a tape: the rest is its identity
+// there. A real hash does not begin with 192 zero bits.
+const servedTx = "0x000000000000000000000000000000000000000000000000"
+
+// AppendTx appends the transaction hash by which a trade keeps its identity over a simulated venue.
+func AppendTx(dst []byte, id data.OrderID) []byte {
+	return wire.AppendHex(append(dst, servedTx...), uint64(id))
+}
+
+// identity of a trade. Several fills share a transaction: the asset and a count tell them apart.
+func (k *market) identity(m *Message) data.OrderID {
+	if rest, served := bytes.CutPrefix(m.TxHash, []byte(servedTx)); served {
+		if id, ok := wire.ParseHex(rest); ok {
+			return data.OrderID(id)
+		}
+	}
 	h := fnv.New64a()
 	h.Write(m.TxHash)
 	tx := h.Sum64()
 	if tx != k.lastTx {
 		k.lastTx, k.txCount = tx, 0
 	}
-	k.txCount++ // several fills share a transaction: the asset and a count make the identity
+	k.txCount++
 	h.Write(m.Asset)
 	h.Write([]byte{byte(k.txCount), byte(k.txCount >> 8)})
-	return data.Event{Kind: data.Trade, Inst: k.Inst, Side: side, Price: rung.Price, Qty: rung.Qty, Recv: recv, Exch: exch(m.Timestamp),
-		Order: data.OrderID(h.Sum64()), Last: true}
+	return data.OrderID(h.Sum64())
 }
 
 func (f *Feed) resolved(recv data.Time, out []data.Event) ([]data.Event, error) {
@@ -443,10 +588,38 @@ func (f *Feed) resolved(recv data.Time, out []data.Event) ([]data.Event, error) 
 	return append(out, status, settle), nil
 }
 
-func (f *Feed) countHash(got, want []byte) {
+// keep notes a change for a REST book to come. Too many wait for a newer one.
+func (k *market) keep(c change) {
+	if len(k.buffer) == bufferMax {
+		k.buffer, k.from = k.buffer[:0], c.stamp
+	}
+	k.buffer = append(k.buffer, c)
+}
+
+func (f *Feed) countHash(got, want []byte) bool {
 	f.counts.HashChecked++
-	if string(got) == string(want) {
-		f.counts.HashMatched++
+	if string(got) != string(want) {
+		return false
+	}
+	f.counts.HashMatched++
+	return true
+}
+
+// checkHash compares the hash of the book after a change with the message's.
+func (f *Feed) checkHash(k *market, no bool, want []byte, recv data.Time) {
+	if len(want) == 0 {
+		return
+	}
+	if f.opt.Hashes {
+		f.countHash(f.bookHash(k, no), want)
+		return
+	}
+	if f.opt.HashEvery == 0 || recv.Sub(k.hashed) < f.opt.HashEvery {
+		return
+	}
+	k.hashed = recv
+	if !f.countHash(f.bookHash(k, no), want) {
+		f.suspect(k)
 	}
 }
 

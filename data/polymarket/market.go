@@ -41,7 +41,8 @@ type gammaMarket struct {
 		Exponent *json.Number `json:"exponent"`
 		Rebate   *json.Number `json:"rebateRate"`
 	} `json:"feeSchedule"`
-	Events []gammaEvent `json:"events"`
+	Synthetic bool         `json:"arbiterSynthetic"` // only the simulated venue's records have it
+	Events    []gammaEvent `json:"events"`
 }
 
 type gammaEvent struct {
@@ -132,7 +133,7 @@ func (m *gammaMarket) record() (Record, error) {
 	}
 	l := &rec.Listing
 	*l = data.Listing{Key: data.MarketKey{Venue: data.Polymarket, Native: *m.ConditionID}, Title: *m.Question, Source: m.Source,
-		NegRisk: m.NegRisk, Event: m.NegRiskID, EventSize: 1}
+		NegRisk: m.NegRisk, Event: m.NegRiskID, EventSize: 1, Synthetic: m.Synthetic}
 	Sizes(l)
 	if m.Description != nil {
 		l.Rules = *m.Description

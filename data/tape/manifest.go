@@ -41,6 +41,8 @@ type Source struct {
 	Venue       string       `json:"venue"`
 	Recorder    string       `json:"recorder"`
 	Connection  string       `json:"connection"`
+	Session     string       `json:"session,omitempty"` // of a recording that is cut into tapes
+	Part        int          `json:"part,omitempty"`    // of that session, without a gap
 	Synthetic   bool         `json:"synthetic"`
 	Unverified  bool         `json:"gaps_unverifiable"` // the venue's sequence could not be checked
 	RecvCoarse  bool         `json:"recv_coarse"`       // receive stamps cannot support a claim about latency

@@ -129,6 +129,7 @@ type part struct {
 	seg  *Segment
 	skip []bool              // by local id: not selected; never written while decoders run
 	ids  []data.InstrumentID // by local id: the session's, or unlisted; the merging side's alone
+	anew bool                // the part before it is missing: its keyframe says what is known
 }
 
 const unlisted = data.NoInstrument
@@ -293,6 +294,10 @@ func (s *stream) arrange(from data.Time) error {
 				filepath.Join(s.parts[i-1].dir, a.Name), filepath.Join(s.parts[i].dir, b.Name), s.key, b.FirstRecv, ErrTape)
 		}
 	}
+	for i := 1; i < len(s.parts); i++ {
+		a, b := s.parts[i-1].src, s.parts[i].src
+		s.parts[i].anew = a != b && (a.Session != "" || b.Session != "") && (a.Session != b.Session || b.Part != a.Part+1)
+	}
 	for len(s.parts) > 1 && s.parts[1].seg.FirstRecv < from {
 		s.parts = s.parts[1:]
 	}
@@ -371,6 +376,9 @@ func (r *Reader) decode(c *cursor) {
 	var keys []bool
 	for i := range c.s.parts {
 		p := &c.s.parts[i]
+		if p.anew && i > 0 && !r.missing(c, p) {
+			return
+		}
 		sr, err := openSegment(p.dir, p.src, p.seg)
 		for err == nil {
 			var ev []data.Event
@@ -381,7 +389,7 @@ func (r *Reader) decode(c *cursor) {
 			}
 			ev, keys, err = sr.next(ev[:0], keys[:0])
 			if err == nil {
-				ev, err = r.screen(p, i == 0, ev, keys)
+				ev, err = r.screen(p, i == 0 || p.anew, ev, keys)
 			}
 			if err == nil && len(ev) > 0 {
 				select {
@@ -402,6 +410,18 @@ func (r *Reader) decode(c *cursor) {
 			}
 			return
 		}
+	}
+}
+
+// missing tells that the part before p is not there: what its keyframe does not say is not known. False: stopped.
+func (r *Reader) missing(c *cursor, p *part) bool {
+	v, _ := data.ParseVenue(p.src.Venue)
+	gap := data.Event{Kind: data.Gap, Inst: data.NoInstrument, Recv: p.seg.FirstRecv, Arg: data.VenueArg(v, uint8(data.GapStart)), Last: true}
+	select {
+	case c.batches <- batch{part: p, events: []data.Event{gap}}:
+		return true
+	case <-r.stop:
+		return false
 	}
 }
 

@@ -34,6 +34,8 @@ type SourceOptions struct {
 	Unverified           bool
 	RecvCoarse           bool
 	RecvUnit, ExchUnit   data.Duration // 1, Microsecond or Millisecond; a stamp that does not fit is refused. Default 1
+	Session              string        // of a recording that is cut into tapes; "": this tape stands alone
+	Part                 int           // of that session, without a gap
 }
 
 // Writer makes a tape. It writes beside the final folder and renames at Close, so a tape is whole or absent, and it
@@ -88,7 +90,7 @@ func (w *Writer) Source(opt SourceOptions) (*SourceWriter, error) {
 		return map[data.Duration]string{1: "ns", data.Microsecond: "us", data.Millisecond: "ms"}[d]
 	}
 	s := &SourceWriter{w: w, opt: opt, meta: Source{Venue: opt.Venue.String(), Recorder: opt.Recorder, Connection: opt.Connection,
-		Synthetic: opt.Synthetic, Unverified: opt.Unverified, RecvCoarse: opt.RecvCoarse, RecvUnit: name(opt.RecvUnit), ExchUnit: name(opt.ExchUnit)}}
+		Session: opt.Session, Part: opt.Part, Synthetic: opt.Synthetic, Unverified: opt.Unverified, RecvCoarse: opt.RecvCoarse, RecvUnit: name(opt.RecvUnit), ExchUnit: name(opt.ExchUnit)}}
 	for _, o := range w.sources {
 		if o.meta.Key() == s.meta.Key() {
 			return nil, fmt.Errorf("tape %s: source %s twice", w.dir, s.meta.Key())
@@ -164,6 +166,7 @@ type SourceWriter struct {
 	dict   data.Dictionary
 	state  []instState // by local instrument id
 	byKey  map[data.MarketKey]data.InstrumentID
+	status uint32 // of the venue
 
 	f      *os.File
 	out    *hashing
@@ -202,6 +205,7 @@ func (s *SourceWriter) Listing(l data.Listing) (data.InstrumentID, error) {
 	}
 	id := data.InstrumentID(len(s.state))
 	s.byKey[l.Key] = id
+	s.meta.Synthetic = s.meta.Synthetic || l.Synthetic
 	s.dict.Listings = append(s.dict.Listings, l)
 	s.state = append(s.state, instState{meta: Instrument{Key: l.Key, Listing: uint32(id)}})
 	return id, nil
@@ -214,6 +218,26 @@ func (s *SourceWriter) Fees(f data.FeeSchedule) (uint32, error) {
 	}
 	s.dict.Fees = append(s.dict.Fees, f)
 	return uint32(len(s.dict.Fees) - 1), nil
+}
+
+// Resume tells what was known before this tape began, as the events that say it: its keyframe holds it, its rows do not.
+// It precedes every Write.
+func (s *SourceWriter) Resume(events ...data.Event) error {
+	if s.pw != nil {
+		return errors.New("resumed after rows were written")
+	}
+	for i := range events {
+		e := &events[i]
+		if e.Inst != data.NoInstrument && int(e.Inst) >= len(s.state) {
+			return fmt.Errorf("instrument %d is not in the dictionary", e.Inst)
+		}
+		s.apply(e)
+	}
+	for i := range s.state {
+		m := &s.state[i].meta
+		*m = Instrument{Key: m.Key, Listing: m.Listing, Listed: m.Listed, Settled: m.Settled, Payout: m.Payout}
+	}
+	return nil
 }
 
 // Write appends one message: one or more world events of one Recv, the last of them with Last. Seq is assigned.
@@ -281,7 +305,7 @@ func (s *SourceWriter) checkMessage(events []data.Event) error {
 // apply follows the state that keyframes repeat, and counts.
 func (s *SourceWriter) apply(e *data.Event) {
 	if e.Inst == data.NoInstrument {
-		s.seg.Venue = true
+		s.applyVenue(e)
 		return
 	}
 	k := &s.state[e.Inst]
@@ -331,6 +355,23 @@ func (s *SourceWriter) apply(e *data.Event) {
 	}
 }
 
+// applyVenue follows what concerns a venue: its status, and holes in all its books.
+func (s *SourceWriter) applyVenue(e *data.Event) {
+	s.seg.Venue = true
+	switch e.Kind {
+	case data.Status:
+		s.status = e.Arg
+	case data.Gap:
+		for i := range s.state {
+			if k := &s.state[i]; k.valid {
+				k.book.Clear()
+				k.valid = false
+				k.meta.Gaps++
+			}
+		}
+	}
+}
+
 // openSegment starts a file with a keyframe of all that is known before its first message.
 func (s *SourceWriter) openSegment(recv data.Time) error {
 	name := fmt.Sprintf("%s-%05d.parquet", s.prefix, len(s.meta.Segments))
@@ -367,6 +408,11 @@ func (s *SourceWriter) keyframe(recv data.Time) {
 		return strings.Compare(s.state[a].meta.Key.Native, s.state[b].meta.Key.Native)
 	})
 	venue := uint32(s.opt.Venue) << 8
+	if s.status != 0 {
+		e := data.Event{Kind: data.Status, Inst: data.NoInstrument, Recv: recv, Seq: s.seq, Arg: s.status, Last: true}
+		s.row(&e, flagKeyframe)
+		s.seg.Venue = true
+	}
 	for _, id := range order {
 		k := &s.state[id]
 		at := data.Event{Inst: id, Recv: recv, Seq: s.seq}

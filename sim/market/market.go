@@ -17,6 +17,7 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"arbiter/data"
 	"arbiter/data/kalshi"
@@ -228,11 +229,11 @@ func (g *generator) run() error {
 
 func (g *generator) listAll() error {
 	cfg := &g.cfg
-	poly, err := polymarket.Schedule(70_000, 1, 200_000, cfg.Start)
+	poly, err := polymarket.Schedule(70_000, 1, 200_000, 0)
 	if err != nil {
 		return err
 	}
-	kal, err := kalshi.Schedule("quadratic", 1_000_000, kalshi.Direct, cfg.Start)
+	kal, err := kalshi.Schedule("quadratic", 1_000_000, kalshi.Direct, 0)
 	if err != nil {
 		return err
 	}
@@ -280,7 +281,8 @@ func (g *generator) list(v data.Venue, i int, f *fair, opposite bool, fees uint3
 		Series: "SYNTH", Category: "Synthetic", Title: fmt.Sprintf("Synthetic fact %d", i),
 		Rules: fmt.Sprintf("Resolves to Yes if synthetic fact %d %s true when trading closes.", i, word), Source: "none: generated",
 		Opens: cfg.Start, Closes: closes, Expected: closes.Add(data.Minute), QtyMin: data.Contract / 100, QtyStep: data.Contract / 100, Synthetic: true}
-	if v == data.Polymarket {
+	if v == data.Polymarket { // its records name no series and no expected result
+		m.list.Series, m.list.Expected = "", 0
 		m.list.Key.Native = fmt.Sprintf("0x%064x", i+1)
 		m.list.Tokens = [2]string{fmt.Sprintf("1%076d", 2*i), fmt.Sprintf("1%076d", 2*i+1)}
 		m.list.QtyMin, m.list.CashStep, m.list.CashMin = 5*data.Contract, data.Cent, data.Dollar
@@ -324,6 +326,7 @@ func (g *generator) snapshot(m *venueMarket) error {
 	mid := g.target(m, g.cfg.Start)
 	g.buf = append(g.buf[:0], data.Event{Kind: data.Clear})
 	for _, s := range [2]data.Side{data.Buy, data.Sell} {
+		from := len(g.buf)
 		for i := range draw(m.r, &levels) {
 			d := data.Price(i)*100 + m.tick
 			p := mid - d
@@ -337,6 +340,7 @@ func (g *generator) snapshot(m *venueMarket) error {
 			m.book.Set(s, p, q)
 			g.buf = append(g.buf, data.Event{Kind: data.Level, Side: s, Price: p, Qty: q})
 		}
+		slices.Reverse(g.buf[from:]) // both venues send the best price last
 	}
 	return g.emit(m, g.cfg.Start)
 }
@@ -350,6 +354,9 @@ func (g *generator) emit(m *venueMarket, at data.Time) error {
 	for i := range g.buf {
 		e := &g.buf[i]
 		e.Inst, e.Recv, e.Exch, e.Last = m.inst, *m.recv, at, i == len(g.buf)-1
+		if m.venue == data.Kalshi && g.buf[0].Kind == data.Clear {
+			e.Exch = 0 // its snapshots have no stamp
+		}
 	}
 	return g.out[m.venue].Write(g.buf...)
 }
@@ -430,23 +437,33 @@ func (g *generator) trade(m *venueMarket) error {
 	return g.set(m, s.Opposite(), r.Price, r.Qty-q)
 }
 
-// settleAll closes every market and pays it out half a minute later on Kalshi, a minute on Polymarket.
+// settleAll ends every market: Kalshi deactivates it at its close; the result comes half a minute later there, a minute
+// later on Polymarket, with the status in the same message.
 func (g *generator) settleAll(all agenda, closes data.Time) error {
 	after := [data.VenueCount]data.Duration{data.Polymarket: data.Minute, data.Kalshi: 30 * data.Second}
-	for _, step := range []data.Kind{data.Status, data.Settle} {
-		for _, m := range all {
-			e := data.Event{Kind: data.Status, Inst: m.inst, Recv: max(*m.recv, closes), Exch: closes, Arg: data.VenueArg(m.venue, uint8(data.Closed)), Last: true}
-			if step == data.Settle {
-				at := closes.Add(min(after[m.venue], g.cfg.Length/20))
-				e = data.Event{Kind: data.Settle, Inst: m.inst, Recv: max(*m.recv, at), Exch: at, Last: true}
-				if yes := m.fair.price >= data.One/2; yes != m.opposite {
-					e.Cash = data.Dollar
-				}
-			}
-			*m.recv = e.Recv
-			if err := g.out[m.venue].Write(e); err != nil {
-				return err
-			}
+	for _, m := range all {
+		if m.venue != data.Kalshi {
+			continue
+		}
+		*m.recv = max(*m.recv, closes)
+		e := data.Event{Kind: data.Status, Inst: m.inst, Recv: *m.recv, Exch: closes, Arg: data.VenueArg(m.venue, uint8(data.Halted)), Last: true}
+		if err := g.out[m.venue].Write(e); err != nil {
+			return err
+		}
+	}
+	for _, m := range all {
+		at := closes.Add(min(after[m.venue], g.cfg.Length/20))
+		*m.recv = max(*m.recv, at)
+		e := data.Event{Kind: data.Status, Inst: m.inst, Recv: *m.recv, Exch: at, Arg: data.VenueArg(m.venue, uint8(data.Determined)), Last: true}
+		if err := g.out[m.venue].Write(e); err != nil {
+			return err
+		}
+		e.Kind, e.Arg = data.Settle, 0
+		if yes := m.fair.price >= data.One/2; yes != m.opposite {
+			e.Cash = data.Dollar
+		}
+		if err := g.out[m.venue].Write(e); err != nil {
+			return err
 		}
 	}
 	return nil
