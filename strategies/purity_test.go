@@ -226,7 +226,7 @@ var importTable = map[string][]string{
 	"live/polymarket":    {"data", "data/", "live/link"},
 	"live/kalshi":        {"data", "data/", "live/link"},
 	"live":               {"data", "data/", "strategies/engine", "live/", "github.com/prometheus/"},
-	"cmd/arbiter":        {"live", "live/", "data", "data/", "strategies", "strategies/", "sim", "sim/", "github.com/", "golang.org/x/term"},
+	"cmd/arbiter":        {"live", "live/", "testdata/captures", "data", "data/", "strategies", "strategies/", "sim", "sim/", "github.com/", "golang.org/x/term"},
 	"testdata/captures":  {},
 }
 

@@ -31,7 +31,7 @@ func dataCommand() *cobra.Command {
 	synth.Flags().Int("rate", d.Rate, "changes a market and second")
 	synth.Flags().String("length", "10m", "length")
 	synth.Flags().String("start", d.Start.String(), "start, RFC 3339")
-	c.AddCommand(ls, verify, stats, synth, importCommand())
+	c.AddCommand(ls, verify, stats, synth, importCommand(), redecodeCommand())
 	return c
 }
 

@@ -315,7 +315,7 @@ func (s *Stream) close(c *conn, recv data.Time, out []data.Event) []data.Event {
 			continue
 		}
 		m.owner = 0
-		if !m.valid {
+		if !m.valid || m.settled {
 			continue
 		}
 		m.valid = false

@@ -138,6 +138,12 @@ const unlisted = data.NoInstrument
 type stream struct {
 	key   string
 	parts []part
+	there map[sessionPart]bool // also those without rows
+}
+
+type sessionPart struct {
+	session string
+	part    int
 }
 
 // Reader merges the selected events by (Recv, source key, Seq). It numbers instruments by the order of their Listed
@@ -224,20 +230,22 @@ func (t *Set) streams(sel Selection) ([]*stream, error) {
 			}
 			s := byKey[src.Key()]
 			if s == nil {
-				s = &stream{key: src.Key()}
+				s = &stream{key: src.Key(), there: map[sessionPart]bool{}}
+				byKey[src.Key()] = s
 			}
+			s.there[sessionPart{src.Session, src.Part}] = true
 			for j := range src.Segments {
 				if seg := &src.Segments[j]; selects(sel, seg, skip) {
 					s.parts = append(s.parts, part{dir: m.location, src: src, dict: t.dicts[src], seg: seg, skip: skip, ids: ids})
 				}
 			}
-			if len(s.parts) > 0 {
-				byKey[src.Key()] = s
-			}
 		}
 	}
 	out := make([]*stream, 0, len(byKey))
 	for _, s := range byKey {
+		if len(s.parts) == 0 {
+			continue
+		}
 		if err := s.arrange(sel.From); err != nil {
 			return nil, err
 		}
@@ -296,12 +304,22 @@ func (s *stream) arrange(from data.Time) error {
 	}
 	for i := 1; i < len(s.parts); i++ {
 		a, b := s.parts[i-1].src, s.parts[i].src
-		s.parts[i].anew = a != b && (a.Session != "" || b.Session != "") && (a.Session != b.Session || b.Part != a.Part+1)
+		s.parts[i].anew = a != b && a.Session+b.Session != "" && (a.Session != b.Session || !s.follows(a.Part, b.Part, a.Session))
 	}
 	for len(s.parts) > 1 && s.parts[1].seg.FirstRecv < from {
 		s.parts = s.parts[1:]
 	}
 	return nil
+}
+
+// follows says that no part of a session is missing between two; parts without rows count as there.
+func (s *stream) follows(a, b int, session string) bool {
+	for n := a + 1; n < b; n++ {
+		if !s.there[sessionPart{session, n}] {
+			return false
+		}
+	}
+	return b > a
 }
 
 // SameRows says that two segments are copies of each other.

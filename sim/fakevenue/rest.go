@@ -325,8 +325,9 @@ func (s *Server) kalshiSeries(r *http.Request) (any, int) {
 		if m.list.Key.Venue != data.Kalshi || m.list.Series != r.PathValue("series") {
 			continue
 		}
-		kind, multiplier := "quadratic", int64(0)
+		kind, multiplier := "unknown", int64(0) // the tape names no fees
 		if f := m.fees; f != nil {
+			kind = "quadratic"
 			multiplier = int64(f.Taker) * 1_000_000 / 70_000
 			if f.Maker != 0 {
 				kind = "quadratic_with_maker_fees"

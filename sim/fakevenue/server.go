@@ -64,6 +64,8 @@ type Server struct {
 	clients    []*client
 	subscribed int
 	served     Served
+	next       []data.Event // the message that Play begins with
+	nextErr    error
 }
 
 // Served counts what went out.
@@ -94,7 +96,7 @@ type market struct {
 	version int
 }
 
-// New listens and serves. The tape begins once Await markets are subscribed.
+// New listens and serves what the tape says at its beginning. It goes on once Await markets are subscribed.
 func New(src Source, opt Options) (*Server, error) {
 	if opt.Outbox == 0 {
 		opt.Outbox = 1 << 16
@@ -111,6 +113,7 @@ func New(src Source, opt Options) (*Server, error) {
 	if opt.Await == 0 {
 		close(s.started)
 	}
+	s.opening()
 	mux := http.NewServeMux()
 	s.routes(mux)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -176,12 +179,7 @@ func (s *Server) Close() {
 
 // Play serves the tape to its end, or until ctx ends.
 func (s *Server) Play(ctx context.Context) error {
-	// What the tape lists at its beginning is there before anybody asks.
-	next, err := s.message(nil)
-	for err == nil && (next[0].Kind == data.Listed || next[0].Kind == data.Fees || next[0].Kind == data.Status || next[0].Inst == data.NoInstrument) && !s.running() {
-		s.serve(next)
-		next, err = s.message(next)
-	}
+	next, err := s.next, s.nextErr
 	select {
 	case <-s.started:
 	case <-ctx.Done():
@@ -220,12 +218,15 @@ func (s *Server) Play(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) running() bool {
-	select {
-	case <-s.started:
-		return s.opt.Await != 0
-	default:
-		return false
+// opening serves what the tape says at its beginning, up to the first change: it is there before anybody asks.
+func (s *Server) opening() {
+	for s.next, s.nextErr = s.message(nil); s.nextErr == nil; s.next, s.nextErr = s.message(s.next) {
+		switch e := &s.next[0]; {
+		case e.Kind == data.Delta, e.Kind == data.Trade, e.Kind == data.Level, e.Kind == data.TickSize, e.Kind == data.Settle:
+			return
+		default:
+			s.serve(s.next)
+		}
 	}
 }
 
