@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 stage() { echo "== $1"; }
 stage gofmt
-bad=$(gofmt -l cmd data sim strategies testdata)
+bad=$(gofmt -l cmd data sim live strategies testdata)
 if [ -n "$bad" ]; then echo "not formatted: $bad"; exit 1; fi
 stage "go vet"
 go vet ./...

@@ -10,3 +10,4 @@ for s in $(seq 1 "$seeds"); do
 done
 rm -f /tmp/torture.$$
 go test -count=1 ./cmd/arbiter -run ForeignParquet -args -damages 4000
+go test -count=1 ./data/journal -args -kills 200

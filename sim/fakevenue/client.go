@@ -52,7 +52,9 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, v data.Venue, co
 	}
 	c := &client{s: s, venue: v, ws: ws, out: make(chan []byte, s.opt.Outbox), gone: make(chan struct{}), opened: time.Now(), assets: map[*market][2]bool{}}
 	if raw, ok := ws.NetConn().(*batchConn); ok {
+		raw.mu.Lock()
 		raw.w = bufio.NewWriterSize(raw.Conn, 64<<10)
+		raw.mu.Unlock()
 		c.raw = raw
 	}
 	s.mu.Lock()

@@ -391,11 +391,14 @@ func (l batchListener) Accept() (net.Conn, error) {
 
 type batchConn struct {
 	net.Conn
-	w *bufio.Writer // nil: unbuffered, as HTTP needs it
+	mu sync.Mutex    // the reader answers a close while the writer flushes
+	w  *bufio.Writer // nil: unbuffered, as HTTP needs it
 }
 
 // Write goes through the buffer once there is one.
 func (c *batchConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.w == nil {
 		return c.Conn.Write(b)
 	}
@@ -403,6 +406,8 @@ func (c *batchConn) Write(b []byte) (int, error) {
 }
 
 func (c *batchConn) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.w == nil {
 		return nil
 	}
