@@ -136,12 +136,13 @@ const (
 	GapFrozen                          // the venue's REST book went on, its stream did not
 	GapStart                           // a recording began: what was before it is not known
 	GapStopped                         // the market is no longer followed
+	GapBehind                          // the connection's messages came later and later
 )
 
 // String is the cause's name.
 func (c GapCause) String() string {
 	names := [...]string{"?", "sequence", "negative level", "malformed", "before first snapshot", "disconnect", "crossed", "tick change", "top of book disagrees",
-		"queue overflow", "frozen stream", "recording began", "no longer followed"}
+		"queue overflow", "frozen stream", "recording began", "no longer followed", "stream too late"}
 	if int(c) < len(names) {
 		return names[c]
 	}

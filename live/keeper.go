@@ -54,7 +54,7 @@ type shard struct {
 	mu       sync.Mutex
 	listings []data.Listing
 	sessions []*session
-	changed  chan struct{}
+	renew    chan struct{} // change the connection now, as planned
 }
 
 // session is one connection from dial to end.
@@ -67,7 +67,7 @@ type session struct {
 	err    error
 }
 
-var errSilent = errors.New("it is open and says nothing")
+var errSilent = errors.New("it is open and says nothing, or what it says comes too late")
 var errRotated = errors.New("changed as planned")
 
 func newKeeper(v link.Venue, choice *link.Choice, opt *Options, q *Queue) *keeper {
@@ -84,7 +84,7 @@ func (k *keeper) run(ctx context.Context) error {
 	defer k.wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := k.refresh(ctx, true); err != nil {
+	if err := k.search(ctx); err != nil {
 		return err
 	}
 	k.start(func() { k.fetcher(ctx) })
@@ -105,6 +105,25 @@ func (k *keeper) run(ctx context.Context) error {
 		}
 	}
 }
+
+// search is the first refresh: a venue that is busy is asked again.
+func (k *keeper) search(ctx context.Context) error {
+	pause := k.opt.Backoff
+	for try := 1; ; try++ {
+		err := k.refresh(ctx, true)
+		if err == nil || !errors.Is(err, link.ErrBusy) || try == firstTries {
+			return err
+		}
+		k.log.Warn("the venue is busy; asked again", "error", err)
+		if wait(ctx, pause/2+rand.N(pause)) != nil {
+			return nil
+		}
+		pause = min(2*pause, k.opt.BackoffMax)
+	}
+}
+
+// firstTries are how often the first search is begun, beside the client's own tries of each request.
+const firstTries = 5
 
 func (k *keeper) start(f func()) {
 	k.wg.Add(1)
@@ -258,7 +277,7 @@ func (k *keeper) assign(ctx context.Context) {
 		add = sh.take(add)
 	}
 	for len(add) > 0 {
-		sh := &shard{k: k, changed: make(chan struct{}, 1)}
+		sh := &shard{k: k, renew: make(chan struct{}, 1)}
 		add = sh.take(add)
 		k.shards = append(k.shards, sh)
 		if k.venue.Streams() {
@@ -301,9 +320,9 @@ func (sh *shard) run(ctx context.Context) {
 	cur := sh.begin(ctx)
 	for {
 		rotate := time.NewTimer(k.opt.RotateEvery + rand.N(k.opt.RotateEvery/8+1))
+		change := false
 		select {
 		case <-cur.done:
-			rotate.Stop()
 			if ctx.Err() != nil {
 				return
 			}
@@ -317,15 +336,22 @@ func (sh *shard) run(ctx context.Context) {
 			backoff = min(2*backoff, k.opt.BackoffMax)
 			cur = sh.begin(ctx)
 		case <-rotate.C:
-			next := sh.begin(ctx)
-			select {
-			case <-next.done: // the new one did not come about: the old one stays
-			case <-time.After(k.opt.Overlap):
-				cur.cancel(errRotated)
-				<-cur.done
-				cur = next
-			case <-ctx.Done():
-			}
+			change = true
+		case <-sh.renew:
+			change = true
+		}
+		rotate.Stop()
+		if !change {
+			continue
+		}
+		next := sh.begin(ctx)
+		select {
+		case <-next.done: // the new one did not come about: the old one stays
+		case <-time.After(k.opt.Overlap):
+			cur.cancel(errRotated)
+			<-cur.done
+			cur = next
+		case <-ctx.Done():
 		}
 	}
 }
@@ -417,6 +443,11 @@ func (k *keeper) request(r *stream.Request, l data.Listing) {
 				err = errors.Join(s.conn.Unsubscribe([]data.Listing{l}), s.conn.Subscribe([]data.Listing{l}))
 			case stream.Reopen:
 				err = errSilent
+			case stream.Renew:
+				select {
+				case sh.renew <- struct{}{}:
+				default:
+				}
 			}
 			if err != nil {
 				s.cancel(err)

@@ -44,7 +44,7 @@ type Options struct {
 	PollEvery    time.Duration // books of a venue without a stream
 	DiskMin      uint64        // bytes free below which the recording stops
 	Log          *slog.Logger
-	OnInput      func(in *data.Input, events []data.Event) // looks on after every input, in the sequencer; may be nil
+	OnInput      func(in *data.Input, events []data.Event, dict *data.Dictionary) // looks on after every input, in the sequencer; may be nil
 }
 
 // Defaults lose at most half a second to a power cut and close a segment a quarter of an hour.
@@ -305,7 +305,7 @@ func (r *Recorder) input(in *data.Input) error {
 		r.journal.Events(r.events)
 	}
 	if r.opt.OnInput != nil {
-		r.opt.OnInput(in, r.events)
+		r.opt.OnInput(in, r.events, &r.dict)
 	}
 	if r.journal.Buffered() > batchBytes {
 		return r.journal.Write()

@@ -87,10 +87,82 @@ func kalshiTestKey(t *testing.T) (*kalshi.Key, *rsa.PublicKey) {
 	return key, &priv.PublicKey
 }
 
-// recordTape serves a tape to a recorder over sockets and returns the journal and the tapes it made.
-func recordTape(t *testing.T, from string, faults fakevenue.Faults, change func(*live.Options)) (journalDir string, tapes []string) {
+// fixture is a recorder that listens to simulated venues over sockets.
+type fixture struct {
+	opt      live.Options
+	venues   *fakevenue.Server
+	recorder *live.Recorder
+	stop     context.CancelFunc // ends the recording
+	played   chan error
+	recorded chan error
+}
+
+// newFixture serves a source with these listings and begins to record it.
+func newFixture(t *testing.T, ctx context.Context, src fakevenue.Source, listings []data.Listing, serve fakevenue.Options, change func(*live.Options)) (*fixture, error) {
+	f := &fixture{opt: live.Defaults(), played: make(chan error, 1), recorded: make(chan error, 1)}
+	key, public := kalshiTestKey(t)
+	var choices [data.VenueCount]link.Choice
+	for _, l := range listings {
+		c := &choices[l.Key.Venue]
+		c.Limit = 1000
+		c.Events = append(c.Events, l.Event)
+	}
+	dir := t.TempDir()
+	f.opt.Journal, f.opt.Tapes, f.opt.DiskMin = filepath.Join(dir, "journal"), filepath.Join(dir, "tapes"), 0
+	f.opt.RefreshEvery = time.Hour // what the streams tell is told before REST
+	f.opt.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	if change != nil {
+		change(&f.opt)
+	}
+	serve.Await, serve.Key = len(listings), public
+	var err error
+	if f.venues, err = fakevenue.New(src, serve); err != nil {
+		return nil, err
+	}
+	a := f.venues.Addresses()
+	po, ko := polymarket.Defaults(), kalshi.Defaults()
+	po.Gamma, po.CLOB, po.Stream, po.Rate = a.Gamma, a.CLOB, a.Stream, 1000
+	ko.REST, ko.Stream, ko.Key, ko.Rate = a.KalshiREST, a.KalshiStream, key, 1000
+	var venues []link.Venue
+	var chosen []link.Choice
+	for _, v := range []link.Venue{polymarket.New(po), kalshi.New(ko)} {
+		if c := choices[v.Venue()]; !c.Empty() {
+			venues, chosen = append(venues, v), append(chosen, c)
+		}
+	}
+	if f.recorder, err = live.NewRecorder(f.opt, venues, chosen); err != nil {
+		f.venues.Close()
+		return nil, err
+	}
+	recording, stop := context.WithCancel(ctx)
+	f.stop = stop
+	go func() { f.played <- f.venues.Play(ctx) }()
+	go func() { f.recorded <- f.recorder.Run(recording) }()
+	return f, nil
+}
+
+// served waits until the whole source has been served.
+func (f *fixture) served() error {
+	select {
+	case err := <-f.played:
+		return err
+	case err := <-f.recorded:
+		f.recorded <- err
+		return fmt.Errorf("the recorder ended: %w", err)
+	}
+}
+
+// end stops the recorder, which must end well, and the venues.
+func (f *fixture) end() error {
+	f.stop()
+	defer f.venues.Close()
+	return <-f.recorded
+}
+
+// openTape opens a tape for serving.
+func openTape(t *testing.T, dir string) (*tape.Reader, []data.Listing) {
 	t.Helper()
-	set, err := tape.Open(from)
+	set, err := tape.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,84 +170,71 @@ func recordTape(t *testing.T, from string, faults fakevenue.Faults, change func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rd.Close()
-	key, public := kalshiTestKey(t)
-	var choices [2]link.Choice
-	for _, l := range set.Listings() {
-		c := &choices[l.Key.Venue-1]
-		c.Limit = 1000
-		c.Events = append(c.Events, l.Event)
+	t.Cleanup(func() { rd.Close() })
+	return rd, set.Listings()
+}
+
+// lockstep lets the venues wait after each message until the recorder has applied every frame they sent.
+type lockstep struct {
+	mu      sync.Mutex
+	moved   sync.Cond
+	applied int64
+	over    bool
+}
+
+func newLockstep(ctx context.Context, t *testing.T) *lockstep {
+	l := &lockstep{}
+	l.moved.L = &l.mu
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.over = true
+		l.moved.Broadcast()
+	})
+	t.Cleanup(func() { stop() })
+	return l
+}
+
+func (l *lockstep) input(in *data.Input, _ []data.Event, _ *data.Dictionary) {
+	if in.Kind == data.InputFrame {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.applied++
+		l.moved.Broadcast()
 	}
-	dir := t.TempDir()
-	opt := live.Defaults()
-	opt.Journal, opt.Tapes, opt.DiskMin = filepath.Join(dir, "journal"), filepath.Join(dir, "tapes"), 0
-	opt.RefreshEvery = time.Hour // what the streams tell is told before REST
-	opt.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	var mu sync.Mutex
-	applied, moved := int64(0), sync.NewCond(&mu)
-	opt.OnInput = func(in *data.Input, _ []data.Event) {
-		if in.Kind == data.InputFrame {
-			mu.Lock()
-			applied++
-			moved.Broadcast()
-			mu.Unlock()
-		}
+}
+
+func (l *lockstep) wait(sent int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.applied < sent && !l.over {
+		l.moved.Wait()
 	}
-	if change != nil {
-		change(&opt)
-	}
+}
+
+// recordTape serves a tape to a recorder in lockstep and returns the journal and the tapes it made.
+func recordTape(t *testing.T, from string, change func(*live.Options)) (journalDir string, tapes []string) {
+	t.Helper()
+	rd, listings := openTape(t, from)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	var s *fakevenue.Server
-	defer context.AfterFunc(ctx, moved.Broadcast)()
-	s, err = fakevenue.New(rd, fakevenue.Options{Await: len(set.Listings()), Faults: faults, Key: public, Lockstep: func(int) {
-		sent := s.Served().Frames
-		mu.Lock()
-		defer mu.Unlock()
-		for applied < sent && ctx.Err() == nil {
-			moved.Wait()
+	step := newLockstep(ctx, t)
+	f, err := newFixture(t, ctx, rd, listings, fakevenue.Options{Lockstep: step.wait}, func(o *live.Options) {
+		o.OnInput = step.input
+		if change != nil {
+			change(o)
 		}
-	}})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	played := make(chan error, 1)
-	go func() { played <- s.Play(ctx) }()
-	a := s.Addresses()
-	po, ko := polymarket.Defaults(), kalshi.Defaults()
-	po.Gamma, po.CLOB, po.Stream, po.Rate = a.Gamma, a.CLOB, a.Stream, 1000
-	ko.REST, ko.Stream, ko.Key, ko.Rate = a.KalshiREST, a.KalshiStream, key, 1000
-	var venues []link.Venue
-	var chosen []link.Choice
-	for i, v := range []link.Venue{polymarket.New(po), kalshi.New(ko)} {
-		if !choices[i].Empty() {
-			venues, chosen = append(venues, v), append(chosen, choices[i])
-		}
-	}
-	r, err := live.NewRecorder(opt, venues, chosen)
-	if err != nil {
+	if err := errors.Join(f.served(), f.end()); err != nil {
 		t.Fatal(err)
 	}
-	runCtx, stop := context.WithCancel(ctx)
-	recorded := make(chan error, 1)
-	go func() { recorded <- r.Run(runCtx) }()
-	select {
-	case err := <-played:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case err := <-recorded:
-		t.Fatalf("the recorder ended: %v", err)
-	}
-	stop()
-	if err := <-recorded; err != nil {
-		t.Fatal(err)
-	}
-	if tapes, err = filepath.Glob(filepath.Join(opt.Tapes, "*")); err != nil || len(tapes) == 0 {
+	if tapes, err = filepath.Glob(filepath.Join(f.opt.Tapes, "*")); err != nil || len(tapes) == 0 {
 		t.Fatalf("no tapes: %v", err)
 	}
-	return opt.Journal, tapes
+	return f.opt.Journal, tapes
 }
 
 // equalEvents compares events by market and names the first that differs.
@@ -217,7 +276,7 @@ func TestRecord_RoundTripOfASyntheticTape(t *testing.T) {
 		"many segments": func(o *live.Options) { o.SegmentBytes = 1 << 16 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			journalDir, tapes := recordTape(t, from, fakevenue.Faults{}, change)
+			journalDir, tapes := recordTape(t, from, change)
 			if change != nil && len(tapes) < 5 {
 				t.Errorf("only %d tapes", len(tapes))
 			}
@@ -239,6 +298,6 @@ func TestRecord_RoundTripOfARealCapture(t *testing.T) {
 	if code := executeTo(context.Background(), []string{"data", "import", "--quiet", "--format", "kalshi-ndjson", "--market", "KXGOLD15M-26AUG050000-00", "--out", from, root}, io.Discard, t.Output()); code != 0 {
 		t.Fatalf("import: exit code %d", code)
 	}
-	_, tapes := recordTape(t, from, fakevenue.Faults{}, nil)
+	_, tapes := recordTape(t, from, nil)
 	equalEvents(t, marketEvents(t, tapes...), marketEvents(t, from))
 }

@@ -41,9 +41,11 @@ func AppendMessage(dst []byte, m *Message) []byte {
 		dst = append(dst, `,"market_id":""`...)
 		price(`,"price_dollars":`, m.Price)
 		count(`,"delta_fp":`, m.Qty)
-		dst = append(append(append(dst, `,"side":"`...), outcomeName(m.YesSide)...), `","ts":"`...)
-		dst = append(appendMicros(dst, m.Time), '"')
-		num(`,"ts_ms":`, int64(m.Time)/int64(data.Millisecond))
+		dst = append(append(append(dst, `,"side":"`...), outcomeName(m.YesSide)...), '"')
+		if m.Time != 0 {
+			dst = append(appendMicros(append(dst, `,"ts":"`...), m.Time), '"')
+			num(`,"ts_ms":`, int64(m.Time)/int64(data.Millisecond))
+		}
 	case Trade:
 		envelope("trade")
 		text(`,"msg":{"trade_id":`, m.TradeID)

@@ -55,7 +55,7 @@ type market struct {
 	sid      int64 // the subscription that its book messages come by; 0: not known yet
 	pending  bool  // no valid book: deltas are ignored until a snapshot
 	asked    bool  // a repair is outstanding
-	told     bool  // the Gap before the first snapshot was emitted
+	told     bool  // that there is no valid book
 	lastRecv data.Time
 	struck   data.Time // lastRecv when a REST book differed; 0: none did
 }
@@ -73,7 +73,7 @@ func NewFeed(mode Sequence) *Feed {
 
 // Add makes the feed follow a market. A ticker that was not added is counted and ignored.
 func (f *Feed) Add(ticker string, inst data.InstrumentID) {
-	m := &market{ticker: ticker, inst: inst, pending: true}
+	m := &market{ticker: ticker, inst: inst, pending: true, asked: true} // a subscription brings a snapshot
 	f.markets[ticker] = m
 	f.order = append(f.order, m)
 }
@@ -274,7 +274,7 @@ func (f *Feed) gapAll(recv data.Time, cause data.GapCause, sid int64, out []data
 
 func (f *Feed) gap(k *market, recv data.Time, cause data.GapCause, out []data.Event) []data.Event {
 	f.counts.Gaps++
-	k.pending = true
+	k.pending, k.told = true, true
 	k.book.Clear()
 	if !k.asked {
 		k.asked = true
@@ -309,8 +309,7 @@ func (f *Feed) delta(k *market, recv data.Time, out []data.Event) []data.Event {
 	m := &f.msg
 	if k.pending {
 		f.counts.BeforeStart++
-		if !k.told && !k.asked {
-			k.told = true
+		if !k.told {
 			out = f.gap(k, recv, data.GapBeforeStart, out)
 		}
 		return out

@@ -33,6 +33,7 @@ type Options struct {
 type Repair struct {
 	Inst  data.InstrumentID
 	Probe bool // the book stands: it is only to be compared
+	Again bool // the comparison before did not decide it: leave the stream a moment
 }
 
 // Counts is what a feed has seen. Hashes, tops and mirrors are evidence: a mismatch is counted and reported, and only
@@ -68,7 +69,6 @@ type Feed struct {
 	sum     []byte
 	bids    []data.Rung
 	asks    []data.Rung
-	rest    data.Book
 }
 
 type token struct {
@@ -87,9 +87,13 @@ type market struct {
 	lastRecv data.Time
 	last     [2][]byte // last_trade_price by token, verbatim
 	buffer   []change  // while pending or watched: changes since the last book or since the watch began
-	watched  bool      // suspected: changes are kept, so that an older REST book can be compared
+	watched  bool      // to be compared: changes are kept, so that an older REST book can be
 	from     int64     // stamp from which on they are kept
-	strikes  int       // REST books in a row that differed
+	strikes  int       // how much says that the book is wrong; two are enough
+	seen     change    // the newest change that came, applied or not
+	ahead    bool      // rebuilt from a REST book that the stream has not come to: rest says which
+	waits    bool      // a REST book is kept until the stream comes to it, to be compared then
+	rest     restBook
 	hashed   data.Time
 	lastTx   uint64
 	txCount  uint64
@@ -99,6 +103,23 @@ type change struct {
 	stamp int64
 	side  data.Side
 	rung  data.Rung
+	mark  mark
+}
+
+// mark is a message's book hash. A REST book carries that of the last change in it, which tells where in the stream it
+// stands, even within a millisecond.
+type mark [40]byte
+
+func markOf(hash []byte) (m mark) {
+	copy(m[:], hash)
+	return m
+}
+
+// restBook is what is kept of a REST book.
+type restBook struct {
+	stamp int64
+	mark  mark
+	book  data.Book
 }
 
 // NewFeed makes a feed without markets.
@@ -222,33 +243,57 @@ func exch(ms int64) data.Time { return data.Time(ms) * data.Time(data.Millisecon
 func (f *Feed) gap(k *market, recv data.Time, cause data.GapCause, out []data.Event) []data.Event {
 	f.counts.Gaps++
 	k.pending, k.wrong = true, 0
-	k.watched, k.strikes = false, 0
+	k.unwatch()
+	k.ahead = false
 	k.book.Clear()
-	k.buffer = k.buffer[:0]
-	f.ask(k, false)
+	f.ask(k, false, false)
 	return append(out, data.Event{Kind: data.Gap, Inst: k.Inst, Recv: recv, Arg: data.VenueArg(data.Polymarket, uint8(cause)),
 		Qty: data.Qty(recv - k.lastRecv), Last: true})
 }
 
-func (f *Feed) ask(k *market, probe bool) {
+func (f *Feed) ask(k *market, probe, again bool) {
 	if k.asked && probe {
 		return
 	}
 	k.asked = true
-	f.repairs = append(f.repairs, Repair{k.Inst, probe})
+	f.repairs = append(f.repairs, Repair{k.Inst, probe, again})
 }
 
 // suspect begins to watch a market: something says that its book is wrong, and a REST book is to decide.
 func (f *Feed) suspect(k *market) {
 	if !k.watched && !k.pending {
-		k.watched, k.from, k.buffer = true, k.stamp, k.buffer[:0]
-		f.ask(k, true)
+		k.watch()
+		k.strikes = 1
+		f.ask(k, true, false)
 	}
 }
 
-// Rest takes the body of GET /book or POST /books. A pending book is rebuilt from it. A standing one is compared: if
-// two in a row differ from what the stream says, the stream missed something, and the book is rebuilt. A REST book that
-// is older than the stream can be compared only while the market is watched.
+func (k *market) watch() {
+	k.watched, k.from, k.buffer = true, k.stamp, k.buffer[:0]
+}
+
+func (k *market) unwatch() {
+	k.watched, k.waits, k.strikes, k.buffer = false, false, 0, k.buffer[:0]
+}
+
+// newer is the index of the first kept change that a REST book does not hold.
+func (k *market) newer(stamp int64, m mark) int {
+	n := len(k.buffer)
+	for n > 0 && k.buffer[n-1].stamp > stamp {
+		n--
+	}
+	for i := n - 1; i >= 0 && k.buffer[i].stamp == stamp; i-- {
+		if m != (mark{}) && k.buffer[i].mark == m {
+			return i + 1
+		}
+	}
+	return n
+}
+
+// Rest takes the body of GET /book or POST /books. A pending book is rebuilt from it. A standing one is compared: at
+// once if the stream has come so far, and otherwise when it has. Where two comparisons in a row differ, or one after a
+// hash did, or the stream has still not come so far when the next REST book does, the stream missed something, and the
+// book is rebuilt. A REST book that is older than the stream can be compared only while the market is watched.
 func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event, error) {
 	f.dec.Reset(body)
 	for {
@@ -275,53 +320,72 @@ func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event
 func (f *Feed) compare(t token, recv data.Time, out []data.Event) []data.Event {
 	m, k := &f.msg, t.m
 	k.asked = false
+	if k.ahead {
+		f.counts.Stale++ // the book is a REST book itself
+		return out
+	}
 	if m.Timestamp < k.stamp && (!k.watched || m.Timestamp < k.from) {
 		f.counts.Stale++ // the stream is ahead
 		if k.watched {
-			f.ask(k, true)
+			f.ask(k, true, true)
 		}
 		return out
 	}
-	if f.expected(k) {
+	if !k.watched {
+		k.watch()
+	}
+	if k.waits { // the stream has still not come to the book before
+		f.counts.ProbeDiffered++
+		return f.rebuild(t, data.GapFrozen, recv, out)
+	}
+	k.rest.stamp, k.rest.mark = m.Timestamp, markOf(m.Hash)
+	k.rest.book.Clear()
+	for _, r := range m.Bids {
+		k.rest.book.Set(data.Buy, r.Price, r.Qty)
+	}
+	for _, r := range m.Asks {
+		k.rest.book.Set(data.Sell, r.Price, r.Qty)
+	}
+	for _, c := range k.buffer[k.newer(m.Timestamp, k.rest.mark):] {
+		k.rest.book.Set(c.side, c.rung.Price, c.rung.Qty)
+	}
+	switch same := k.rest.book.Equal(&k.book); {
+	case same:
 		f.counts.ProbeMatched++
-		k.watched, k.strikes, k.buffer = false, 0, k.buffer[:0]
+		k.unwatch()
 		return out
-	}
-	f.counts.ProbeDiffered++
-	if k.strikes++; k.strikes < 2 {
-		if !k.watched {
-			k.watched, k.from, k.buffer = true, k.stamp, k.buffer[:0]
+	case m.Timestamp > k.stamp:
+		k.waits = true
+	default:
+		f.counts.ProbeDiffered++
+		if k.strikes++; k.strikes > 1 {
+			return f.rebuild(t, data.GapEvidence, recv, out)
 		}
-		f.ask(k, true)
-		return out
 	}
-	cause := data.GapEvidence
-	if m.Timestamp > k.stamp {
-		cause = data.GapFrozen
-	}
-	missed := append([]change(nil), k.buffer...)
-	out = f.gap(k, recv, cause, out)
-	f.repairs = f.repairs[:len(f.repairs)-1] // the book is at hand
-	k.buffer = missed
+	f.ask(k, true, true)
+	return out
+}
+
+// rebuild declares the book wrong and takes the REST book at hand.
+func (f *Feed) rebuild(t token, cause data.GapCause, recv data.Time, out []data.Event) []data.Event {
+	missed := append([]change(nil), t.m.buffer...)
+	out = f.gap(t.m, recv, cause, out)
+	f.repairs = f.repairs[:len(f.repairs)-1]
+	t.m.buffer = missed
 	return f.snapshot(t, recv, out)
 }
 
-// expected says that the book is what the REST book of f.msg and the changes after it give.
-func (f *Feed) expected(k *market) bool {
-	m := &f.msg
-	f.rest.Clear()
-	for _, r := range m.Bids {
-		f.rest.Set(data.Buy, r.Price, r.Qty)
+// caughtUp compares the book with the REST book that it has come to. It returns whether the book may be kept.
+func (f *Feed) caughtUp(k *market) bool {
+	k.waits = false
+	if k.rest.book.Equal(&k.book) {
+		f.counts.ProbeMatched++
+		k.unwatch()
+		return true
 	}
-	for _, r := range m.Asks {
-		f.rest.Set(data.Sell, r.Price, r.Qty)
-	}
-	for _, c := range k.buffer {
-		if c.stamp > m.Timestamp {
-			f.rest.Set(c.side, c.rung.Price, c.rung.Qty)
-		}
-	}
-	return f.rest.Equal(&k.book)
+	f.counts.ProbeDiffered++
+	k.strikes++
+	return k.strikes < 2
 }
 
 // tick notes a new tick. A change in mid-stream is an epoch: the levels are dropped until a fresh book comes.
@@ -358,28 +422,36 @@ func (f *Feed) snapshot(t token, recv data.Time, out []data.Event) []data.Event 
 	}
 	k.yesSeen = k.yesSeen || !t.no
 	rest := m.Type == BookRest
-	if rest && !k.pending && m.Timestamp < k.stamp {
+	if (rest || k.ahead) && !k.pending && m.Timestamp < k.stamp {
 		f.counts.Stale++
 		return out
 	}
 	out = f.tick(k, m.TickNew, false, recv, out)
 	k.pending, k.asked, k.wrong, k.lastRecv = false, false, 0, recv
-	k.watched, k.strikes = false, 0
+	k.watched, k.waits, k.strikes = false, false, 0
 	k.book.Clear()
 	out = append(out, data.Event{Kind: data.Clear, Inst: k.Inst, Recv: recv, Exch: exch(m.Timestamp)})
 	out = f.side(k, t.no, data.Buy, m.Bids, recv, out)
 	out = f.side(k, t.no, data.Sell, m.Asks, recv, out)
-	k.stamp = m.Timestamp
-	for _, c := range k.buffer {
-		if rest && c.stamp > m.Timestamp {
+	k.stamp, k.ahead = m.Timestamp, false
+	if rest {
+		k.rest.stamp, k.rest.mark = m.Timestamp, markOf(m.Hash)
+		newer := k.buffer[k.newer(m.Timestamp, k.rest.mark):]
+		for _, c := range newer {
 			out = k.level(c.side, c.rung, recv, c.stamp, out)
-			k.stamp = c.stamp
+			k.stamp = max(k.stamp, c.stamp)
 		}
+		k.ahead = len(newer) == 0 && !k.reached(&k.seen)
 	}
 	k.buffer = k.buffer[:0]
 	out[len(out)-1].Last = true
 	f.countCrossed(k)
 	return out
+}
+
+// reached says that the stream has come to k.rest with a change: what follows is newer.
+func (k *market) reached(c *change) bool {
+	return c.stamp > k.rest.stamp || c.stamp == k.rest.stamp && k.rest.mark != (mark{}) && c.mark == k.rest.mark
 }
 
 func (f *Feed) side(k *market, no bool, s data.Side, rs []data.Rung, recv data.Time, out []data.Event) []data.Event {
@@ -449,9 +521,26 @@ func (f *Feed) changes(recv data.Time, out []data.Event) []data.Event {
 		}
 		k = t.m
 		side, rung := yesTerms(t.no, c.Side, data.Rung{Price: c.Price, Qty: c.Size})
+		k.seen = change{m.Timestamp, side, rung, markOf(c.Hash)}
 		if k.pending {
 			f.counts.BeforeStart++
-			k.keep(change{m.Timestamp, side, rung})
+			k.keep(k.seen)
+			continue
+		}
+		if k.ahead {
+			k.ahead = !k.reached(&k.seen)
+			if k.ahead || k.seen.stamp == k.rest.stamp {
+				f.counts.Stale++ // the REST book holds it
+				continue
+			}
+		}
+		if k.waits && k.seen.stamp > k.rest.stamp && !f.caughtUp(k) {
+			if len(out) > first {
+				out[len(out)-1].Last = true
+			}
+			out = f.gap(k, recv, data.GapEvidence, out)
+			k.keep(k.seen)
+			first, top = len(out), nil
 			continue
 		}
 		if t.no && k.yesSeen && (i == 0 || !f.paired(&m.Changes[i-1], c, t, side, rung)) && k.book.Qty(side, rung.Price) == rung.Qty {
@@ -465,7 +554,7 @@ func (f *Feed) changes(recv data.Time, out []data.Event) []data.Event {
 		} else {
 			out = k.level(side, rung, recv, m.Timestamp, out)
 			if k.watched {
-				k.keep(change{m.Timestamp, side, rung})
+				k.keep(k.seen)
 			}
 		}
 		f.checkHash(k, t.no, c.Hash, recv)

@@ -2,8 +2,9 @@
 // list of events: many connections of both venues, each with its own Feed, become one book a market. A recording and
 // its decoding again run the same code, so the same inputs give the same events.
 //
-// S1: at any time one connection owns a market; only its messages pass. Ownership moves with a snapshot, so a planned
-// change of connections leaves no hole.
+// S1: at any time one connection owns a market; only its messages pass. Ownership moves when another connection has come
+// to the same book, or with a snapshot when the owner ends, so a planned change of connections leaves no hole and no step
+// back.
 // S2: between a Gap and the next snapshot of a market, no change of its book passes.
 // S3: what has to be fetched is asked for as a Request; at most one a market is outstanding.
 //
@@ -27,13 +28,14 @@ type Options struct {
 	HashEvery data.Duration    `json:"hash_every"` // a Polymarket hash is computed at most so often a market
 	Quiet     data.Duration    `json:"quiet"`      // a market that says nothing for so long is compared with REST
 	Silent    data.Duration    `json:"silent"`     // a connection that says nothing for so long is
+	Behind    data.Duration    `json:"behind"`     // a connection whose messages came so much faster before is given up
 	Patience  data.Duration    `json:"patience"`   // before something outstanding is asked for again
 	Fees      kalshi.Precision `json:"fees"`
 }
 
 // Defaults find a frozen connection in five seconds and a frozen market in thirty.
 func Defaults() Options {
-	return Options{HashEvery: 500 * data.Millisecond, Quiet: 20 * data.Second, Silent: 3 * data.Second, Patience: 5 * data.Second, Fees: kalshi.Direct}
+	return Options{HashEvery: 500 * data.Millisecond, Quiet: 20 * data.Second, Silent: 2500 * data.Millisecond, Behind: 2 * data.Second, Patience: 5 * data.Second, Fees: kalshi.Direct}
 }
 
 // confirm is how long after a REST book that differs the next one is asked for.
@@ -47,7 +49,8 @@ const (
 	FetchBook     RequestKind = iota + 1 // a REST book of Inst
 	FetchSnapshot                        // a snapshot of Inst by the stream itself (Kalshi's get_snapshot)
 	Resubscribe                          // Inst anew on Conn: the stream forgot it
-	Reopen                               // Conn: it is open and says nothing
+	Reopen                               // Conn: it is open and says nothing, or says it too late
+	Renew                                // Conn: it does not bring Inst, and brings others: with an overlap
 )
 
 // Request asks the owner of the sockets for something.
@@ -87,20 +90,21 @@ type Stream struct {
 }
 
 type market struct {
-	key     data.MarketKey
-	owner   uint32
-	valid   bool
-	dropped bool
-	settled bool
-	payout  data.Money
-	tick    data.Price
-	status  data.MarketStatus
-	fees    []uint32
-	heard   data.Time // of the newest message that passed
-	asked   data.Time // when something was last asked for
-	unheard int       // how often in a row nothing came of it
-	trades  [32]data.OrderID
-	tradeAt int
+	key      data.MarketKey
+	owner    uint32
+	valid    bool
+	dropped  bool
+	settled  bool
+	payout   data.Money
+	tick     data.Price
+	status   data.MarketStatus
+	fees     []uint32
+	heard    data.Time // of the newest message that passed
+	asked    data.Time // when something was last asked for
+	unheard  int       // how often in a row nothing came of it
+	carriers int       // connections that carry it
+	trades   [32]data.OrderID
+	tradeAt  int
 }
 
 // conn is one connection with its Feed.
@@ -113,6 +117,49 @@ type conn struct {
 	insts  []data.InstrumentID
 	heard  data.Time
 	probed data.Time
+	age    age
+	over   bool // given up: another connection is to come
+}
+
+// age is how late a connection's messages come: receive less exchange time, whatever the clocks' offset is.
+type age struct {
+	least  data.Duration // ever
+	now    data.Duration // least in the window
+	n      int           // messages in the window
+	began  data.Time
+	late   int  // windows in a row whose messages all came too late
+	reckon bool // least is valid
+}
+
+// A window of age is half a second or longer and has a few messages: one late message says nothing.
+const (
+	ageWindow   = data.Second / 2
+	ageMessages = 3
+	ageLate     = 2
+)
+
+// add notes a message. It returns whether the connection has fallen behind by more than limit.
+func (a *age) add(recv, exch data.Time, limit data.Duration) bool {
+	d := recv.Sub(exch)
+	if !a.reckon || d < a.least {
+		a.least, a.reckon = d, true
+	}
+	if a.n == 0 || d < a.now {
+		a.now = d
+	}
+	if a.n++; a.n == 1 {
+		a.began = recv
+	}
+	if a.n < ageMessages || recv.Sub(a.began) < ageWindow {
+		return false
+	}
+	a.n = 0
+	if a.now-a.least <= limit {
+		a.late = 0
+		return false
+	}
+	a.late++
+	return a.late == ageLate
 }
 
 // New makes a stream without markets. dict is filled as markets are listed; a listing's index is its InstrumentID.
@@ -262,6 +309,7 @@ func (s *Stream) carry(c *conn, k data.MarketKey, recv data.Time) error {
 		return nil
 	}
 	c.insts = append(c.insts, id)
+	s.markets[id].carriers++
 	m, l := &s.markets[id], &s.dict.Listings[id]
 	m.asked, m.unheard = recv, 0
 	if c.kal != nil {
@@ -283,6 +331,7 @@ func (s *Stream) drop(k data.MarketKey, recv data.Time, out []data.Event) []data
 	for _, c := range s.conns {
 		c.forget(id)
 	}
+	m.carriers = 0
 	if m.valid && !m.settled {
 		out = append(out, s.gap(id, recv, data.GapStopped))
 	}
@@ -311,6 +360,7 @@ func (s *Stream) close(c *conn, recv data.Time, out []data.Event) []data.Event {
 	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
 	for _, id := range c.insts {
 		m := &s.markets[id]
+		m.carriers--
 		if m.owner != c.id {
 			continue
 		}
@@ -331,7 +381,7 @@ func (s *Stream) handOver(id data.InstrumentID, recv data.Time, out []data.Event
 	m := &s.markets[id]
 	for i := len(s.conns) - 1; i >= 0; i-- {
 		c := s.conns[i]
-		if c.venue != m.key.Venue || !slices.Contains(c.insts, id) {
+		if c.venue != m.key.Venue || c.over || !slices.Contains(c.insts, id) {
 			continue
 		}
 		if b := c.book(s.dict.Listings[id].Tokens[0], m.key.Native); b != nil {
@@ -382,16 +432,27 @@ func (s *Stream) frame(c *conn, in *data.Input, out []data.Event) ([]data.Event,
 
 // deliver passes on the messages in s.buf that c may bring (S1), and asks for what its feed wants repaired.
 func (s *Stream) deliver(c *conn, recv data.Time, out []data.Event) []data.Event {
-	from := 0
+	from, behind := 0, false
 	for i := range s.buf {
-		if s.buf[i].Last {
+		if e := &s.buf[from]; s.buf[i].Last {
+			if e.Exch != 0 && (e.Kind == data.Level || e.Kind == data.Delta || e.Kind == data.Trade) {
+				behind = c.age.add(e.Recv, e.Exch, s.opt.Behind) || behind
+			}
 			out = s.message(c, s.buf[from:i+1], out)
 			from = i + 1
 		}
 	}
+	if behind {
+		out = s.giveUp(c, recv, out)
+	}
+	for i := range s.buf {
+		if e := &s.buf[i]; e.Last && s.markets[e.Inst].carriers > 1 {
+			s.meet(e.Inst)
+		}
+	}
 	if c.poly != nil {
 		for _, r := range c.poly.Repairs() {
-			s.ask(Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: r.Inst}, r.Probe, recv)
+			s.ask(Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: r.Inst}, r.Again, recv)
 		}
 		return out
 	}
@@ -405,12 +466,46 @@ func (s *Stream) deliver(c *conn, recv data.Time, out []data.Event) []data.Event
 	return out
 }
 
-func (s *Stream) ask(r Request, probe bool, recv data.Time) {
-	if probe {
+func (s *Stream) ask(r Request, again bool, recv data.Time) {
+	if again {
 		r.Delay = confirm
 	}
 	s.markets[r.Inst].asked = recv
 	s.requests = append(s.requests, r)
+}
+
+// meet moves a market to its newest connection once that has the owner's book.
+func (s *Stream) meet(id data.InstrumentID) {
+	m := &s.markets[id]
+	owner := s.conn(m.key.Venue, m.owner)
+	if !m.valid || owner == nil {
+		return
+	}
+	token, ticker := s.dict.Listings[id].Tokens[0], m.key.Native
+	for i := len(s.conns) - 1; i >= 0 && s.conns[i].id > owner.id; i-- {
+		c := s.conns[i]
+		if c.venue != m.key.Venue || c.over || !slices.Contains(c.insts, id) {
+			continue
+		}
+		if b := c.book(token, ticker); b != nil && b.Equal(owner.book(token, ticker)) {
+			s.counts.Handovers++
+			m.owner = c.id
+			return
+		}
+	}
+}
+
+// giveUp ends the books of a connection that is too late, and asks for another one.
+func (s *Stream) giveUp(c *conn, recv data.Time, out []data.Event) []data.Event {
+	c.over = true
+	for _, id := range c.insts {
+		if m := &s.markets[id]; m.owner == c.id && m.valid && !m.settled {
+			m.valid, m.owner = false, 0
+			out = append(out, s.gap(id, recv, data.GapBehind))
+		}
+	}
+	s.requests = append(s.requests, Request{Kind: Reopen, Venue: c.venue, Conn: c.id})
+	return out
 }
 
 // message passes one venue message of a market on, or holds it back.
@@ -438,12 +533,9 @@ func (s *Stream) message(c *conn, evs, out []data.Event) []data.Event {
 		}
 		m.tick = e.Price
 	case data.Clear:
-		if m.owner != c.id && m.valid && c.id < m.owner {
+		if c.over || m.owner != c.id && m.valid { // it may be behind the owner
 			s.counts.Duplicates++
 			return out
-		}
-		if m.owner != c.id && m.valid {
-			s.counts.Handovers++
 		}
 		m.owner, m.valid, m.unheard = c.id, true, 0
 	default:
@@ -588,8 +680,12 @@ func (s *Stream) missing(c *conn, id data.InstrumentID, now data.Time, out []Req
 	m := &s.markets[id]
 	m.asked = now
 	m.unheard++
-	if m.unheard%4 == 0 && now.Sub(c.heard) > s.opt.Silent {
-		return append(out, Request{Kind: Reopen, Venue: c.venue, Conn: c.id, Inst: id})
+	if m.unheard%4 == 0 {
+		kind := Renew
+		if now.Sub(c.heard) > s.opt.Silent {
+			kind = Reopen
+		}
+		return append(out, Request{Kind: kind, Venue: c.venue, Conn: c.id, Inst: id})
 	}
 	r := Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: id}
 	if c.kal != nil {

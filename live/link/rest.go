@@ -17,6 +17,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// ErrBusy is wrapped when the venue asks for patience (429) or fails (5xx): the same request may succeed later.
+var ErrBusy = errors.New("the venue is busy or out of order")
+
 // ErrBlocked is wrapped when a page of the venue's front answers instead of the venue: geography, or the address.
 var ErrBlocked = errors.New("refused by the venue's front with an HTML page (geography or address), not by its API")
 
@@ -216,6 +219,8 @@ func refusal(status int, contentType string, body []byte) error {
 		return fmt.Errorf("status %d: %w", status, ErrAuth)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("status %d: %w", status, ErrNotFound)
+	case status == http.StatusTooManyRequests || status >= 500:
+		return fmt.Errorf("status %d %s: %w", status, http.StatusText(status), ErrBusy)
 	}
 	text := strings.TrimSpace(string(body))
 	if html || len(text) > 200 {

@@ -25,7 +25,9 @@ type client struct {
 	once   sync.Once
 	gone   chan struct{}
 	opened time.Time
-	first  *market
+	first  *market // that FreezeOne is about; nil again once it was subscribed anew
+	met    bool
+	due    map[*market]bool    // a late snapshot is to come
 	assets map[*market][2]bool // Polymarket: subscribed tokens
 	books  *subscription       // Kalshi
 	trades *subscription
@@ -50,7 +52,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, v data.Venue, co
 	if err != nil {
 		return // it has answered
 	}
-	c := &client{s: s, venue: v, ws: ws, out: make(chan []byte, s.opt.Outbox), gone: make(chan struct{}), opened: time.Now(), assets: map[*market][2]bool{}}
+	c := &client{s: s, venue: v, ws: ws, out: make(chan []byte, s.opt.Outbox), gone: make(chan struct{}), opened: time.Now(), due: map[*market]bool{}, assets: map[*market][2]bool{}}
 	if raw, ok := ws.NetConn().(*batchConn); ok {
 		raw.mu.Lock()
 		raw.w = bufio.NewWriterSize(raw.Conn, 64<<10)
@@ -130,7 +132,7 @@ func (c *client) write() {
 				return
 			}
 		}
-		if frame == nil || len(c.out) == 0 {
+		if frame == nil || len(c.out) == 0 || c.s.opt.Faults.Slow > 0 {
 			c.flush()
 		}
 	}
@@ -143,7 +145,7 @@ func (c *client) flush() {
 }
 
 func (c *client) carries(m *market) bool {
-	if c.venue != m.list.Key.Venue {
+	if c.venue != m.list.Key.Venue || c.frozen(m) {
 		return false
 	}
 	if c.venue == data.Polymarket {
@@ -155,8 +157,11 @@ func (c *client) carries(m *market) bool {
 
 // subscribedTo counts towards the beginning of the tape.
 func (s *Server) subscribedTo(c *client, m *market) {
-	if c.first == nil {
-		c.first = m
+	switch {
+	case !c.met:
+		c.first, c.met = m, true
+	case c.first == m:
+		c.first = nil
 	}
 	s.subscribed++
 	if s.subscribed == s.opt.Await {
@@ -211,23 +216,35 @@ func (s *Server) begin(c *client, m *market) {
 		s.served.Faults["delta-first"]++
 		s.repeat(c, m)
 	}
-	if late := s.opt.Faults.Late; late > 0 {
-		s.served.Faults["late-snapshot"]++
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
-			select {
-			case <-c.gone:
-				return
-			case <-time.After(late):
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.books(c, m, true)
-		}()
+	s.answer(c, m)
+}
+
+// answer sends the book that a client asked for, late if that is the fault.
+func (s *Server) answer(c *client, m *market) {
+	late := s.opt.Faults.Late
+	if late == 0 {
+		s.books(c, m)
 		return
 	}
-	s.books(c, m, true)
+	if c.due[m] {
+		s.served.Repeated++
+		return
+	}
+	c.due[m] = true
+	s.served.Faults["late-snapshot"]++
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		select {
+		case <-c.gone:
+			return
+		case <-time.After(late):
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.due[m] = false
+		s.books(c, m)
+	}()
 }
 
 // repeat tells a level that stands: a change that changes nothing.
@@ -241,12 +258,12 @@ func (s *Server) repeat(c *client, m *market) {
 		return
 	}
 	c.books.seq++
-	msg := kalshi.Message{Type: kalshi.Delta, SID: c.books.sid, Seq: c.books.seq, Ticker: []byte(m.list.Key.Native), Price: r.Price, YesSide: true, Time: s.skewed(m.stamp)}
+	msg := kalshi.Message{Type: kalshi.Delta, SID: c.books.sid, Seq: c.books.seq, Ticker: []byte(m.list.Key.Native), Price: r.Price, YesSide: true, Time: s.skewed(max(m.stamp, s.clock))}
 	c.send(m, kalshi.AppendMessage(nil, &msg))
 }
 
 // books sends a client the market's book as it stands.
-func (s *Server) books(c *client, m *market, initial bool) {
+func (s *Server) books(c *client, m *market) {
 	if !m.has || !c.carries(m) {
 		return
 	}
@@ -350,6 +367,7 @@ func (s *Server) book(dst []byte, m *market, no bool, evs []data.Event, kind pol
 
 func (s *Server) hash(m *market, no bool, bids, asks []data.Rung) []byte {
 	if s.opt.Faults.BadHash {
+		s.served.Faults["bad-hash"]++
 		return []byte("0000000000000000000000000000000000000000")
 	}
 	h := polymarket.HashInput{Market: []byte(m.list.Key.Native), Asset: []byte(m.list.Tokens[index(no)]), Timestamp: s.millis(m), Bids: bids, Asks: asks, MinSize: m.list.QtyMin,
@@ -436,7 +454,7 @@ func (s *Server) trade(m *market, e *data.Event) {
 	msg := kalshi.Message{Type: kalshi.Trade, TradeID: kalshi.AppendTradeID(nil, e.Order), Ticker: []byte(m.list.Key.Native), Price: e.Price, Qty: e.Qty,
 		YesSide: e.Side == data.Buy, Block: e.Arg == data.TradeBlock, Time: s.skewed(m.stamp)}
 	for _, c := range s.clients {
-		if c.venue == data.Kalshi && c.trades != nil && c.trades.markets[m] {
+		if c.venue == data.Kalshi && c.trades != nil && c.trades.markets[m] && !c.frozen(m) {
 			c.trades.seq++
 			msg.SID, msg.Seq = c.trades.sid, c.trades.seq
 			c.send(m, kalshi.AppendMessage(nil, &msg))
@@ -561,7 +579,7 @@ func (s *Server) kalshiUpdate(c *client, sid int64, action string, tickers []str
 			case action == "delete_markets":
 				delete(sub.markets, m)
 			default:
-				s.books(c, m, false)
+				s.answer(c, m)
 			}
 		}
 	default:

@@ -20,8 +20,8 @@ type Faults struct {
 	Malform    float64       // a required field has another name
 	Disconnect float64       // the connection is cut behind a frame
 	Freeze     time.Duration // a connection goes silent so long after it was opened; pongs go on
-	FreezeOne  time.Duration // the first subscribed market of a connection does
-	Late       time.Duration // snapshots come so long after the subscription; changes flow meanwhile
+	FreezeOne  time.Duration // the first subscribed market of a connection does, until it is subscribed anew
+	Late       time.Duration // snapshots come so long after they are asked for; changes flow meanwhile
 	DeltaFirst bool          // a change comes before a subscription's snapshot
 	Coalesce   bool          // acknowledgement and snapshots come in one segment
 	Slow       int           // bytes a second that a connection carries; 0: no limit
@@ -30,7 +30,7 @@ type Faults struct {
 	Skew       time.Duration // the venues' clocks are ahead by it
 	TooMany    float64       // REST answers 429
 	Broken     float64       // REST answers 503
-	HTML       float64       // REST answers 403 with a page
+	HTML       float64       // REST answers 403 with a page, once the tape runs
 	BadHash    bool          // Polymarket's hashes are wrong
 }
 
@@ -143,10 +143,8 @@ func (s *Server) hit(name string, share float64) bool {
 // send queues a frame for a client, or does to it what the faults say. The server's lock is held.
 func (c *client) send(m *market, frame []byte) {
 	f, s := &c.s.opt.Faults, c.s
-	now := time.Since(c.opened)
 	switch {
-	case f.Freeze > 0 && now > f.Freeze, f.FreezeOne > 0 && now > f.FreezeOne && m != nil && m == c.first:
-		s.served.Faults["freeze"]++
+	case c.frozen(m):
 		return
 	case c.skip > 0:
 		c.skip--
@@ -181,6 +179,16 @@ func (c *client) send(m *market, frame []byte) {
 	}
 }
 
+// frozen says that nothing of a market is sent, nor numbered: the connection is silent, or the market is.
+func (c *client) frozen(m *market) bool {
+	f, since := &c.s.opt.Faults, time.Since(c.opened)
+	if (f.Freeze == 0 || since < f.Freeze) && (f.FreezeOne == 0 || since < f.FreezeOne || m == nil || m != c.first) {
+		return false
+	}
+	c.s.served.Faults["freeze"]++
+	return true
+}
+
 // malform renames a field that every message needs.
 func malform(frame []byte) []byte {
 	text := string(frame)
@@ -205,7 +213,7 @@ func (s *Server) changeTick(m *market) {
 	s.tickChange(m, old)
 	for _, c := range s.clients {
 		if c.carries(m) {
-			s.books(c, m, false)
+			s.books(c, m)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (s *Server) rest(f func(r *http.Request) (any, int)) http.HandlerFunc {
 			s.mu.Unlock()
 			reply(w, map[string]string{"error": "unavailable"}, http.StatusServiceUnavailable)
 			return
-		case s.hit("html-403", s.opt.Faults.HTML):
+		case s.running() && s.hit("html-403", s.opt.Faults.HTML):
 			s.mu.Unlock()
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(http.StatusForbidden)

@@ -33,15 +33,15 @@ type Source interface {
 
 // Options of a Server.
 type Options struct {
-	Address  string         // to listen on; "127.0.0.1:0" takes a free port
-	Speed    float64        // tape seconds a second; 0: as fast as it can be read
-	Await    int            // subscriptions to markets before the tape runs
-	Shift    data.Duration  // added to every stamp, so that an old tape is of now
-	Faults   Faults         // none by default
-	Seed     uint64         // of the faults
-	Key      *rsa.PublicKey // that Kalshi's handshake must be signed with; nil: any signature is taken
-	Lockstep func(sent int) // called after each message, with the frames it caused; nil: none
-	Outbox   int            // frames that may wait for a client before it is cut off; default 65536
+	Address  string           // to listen on; "127.0.0.1:0" takes a free port
+	Speed    float64          // tape seconds a second; 0: as fast as it can be read
+	Await    int              // subscriptions to markets before the tape runs
+	Shift    data.Duration    // added to every stamp, so that an old tape is of now
+	Faults   Faults           // none by default
+	Seed     uint64           // of the faults
+	Key      *rsa.PublicKey   // that Kalshi's handshake must be signed with; nil: any signature is taken
+	Lockstep func(sent int64) // called after each message of the source, with the frames sent until then; nil: none
+	Outbox   int              // frames that may wait for a client before it is cut off; default 65536
 }
 
 // Server is both simulated venues on one port.
@@ -66,12 +66,14 @@ type Server struct {
 	served     Served
 	next       []data.Event // the message that Play begins with
 	nextErr    error
+	clock      data.Time // of the source
 }
 
 // Served counts what went out.
 type Served struct {
 	Messages int64 // of the tape
 	Frames   int64 // to clients
+	Repeated int64 // snapshots asked for while one that was asked for is still to come
 	Faults   map[string]int64
 }
 
@@ -93,7 +95,6 @@ type market struct {
 	tick    data.Price
 	stamp   data.Time
 	last    [2][]byte // last_trade_price by token
-	version int
 }
 
 // New listens and serves what the tape says at its beginning. It goes on once Await markets are subscribed.
@@ -149,21 +150,14 @@ func (s *Server) Served() Served {
 	return out
 }
 
-// Truth copies a market's book into b and returns how often it changed; false: there is none.
-func (s *Server) Truth(k data.MarketKey, b *data.Book) (version int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.markets[k]
-	if m == nil || !m.has {
-		return 0, false
+// running says that the tape runs: who was awaited is there.
+func (s *Server) running() bool {
+	select {
+	case <-s.started:
+		return true
+	default:
+		return false
 	}
-	b.Clear()
-	for _, side := range [2]data.Side{data.Buy, data.Sell} {
-		for r := m.book.Best(side); r.Qty != 0; r = m.book.Next(side, r.Price) {
-			b.Set(side, r.Price, r.Qty)
-		}
-	}
-	return m.version, true
 }
 
 // Close ends the server and waits for its goroutines.
@@ -205,9 +199,9 @@ func (s *Server) Play(ctx context.Context) error {
 		} else if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		sent := s.serve(next)
+		s.serve(next)
 		if s.opt.Lockstep != nil {
-			s.opt.Lockstep(sent)
+			s.opt.Lockstep(s.Served().Frames)
 		}
 		next, err = s.message(next)
 	}
@@ -245,24 +239,24 @@ func (s *Server) message(buf []data.Event) ([]data.Event, error) {
 	}
 }
 
-// serve folds one message into the truth and sends what the venue would send. It returns the frames sent.
-func (s *Server) serve(evs []data.Event) int {
+// serve folds one message into the truth and sends what the venue would send.
+func (s *Server) serve(evs []data.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.served.Messages++
 	e := &evs[0]
+	s.clock = e.Recv.Add(s.opt.Shift)
 	if e.Kind == data.Listed {
 		s.list(e)
-		return 0
+		return
 	}
 	if e.Inst == data.NoInstrument {
-		return 0
+		return
 	}
 	m := s.insts[e.Inst]
 	if e.Exch != 0 {
 		m.stamp = e.Exch.Add(s.opt.Shift)
 	}
-	before := s.served.Frames
 	switch e.Kind {
 	case data.Fees:
 		f := s.dict.Fees[e.Arg]
@@ -289,13 +283,10 @@ func (s *Server) serve(evs []data.Event) int {
 				m.book.Set(evs[i].Side, evs[i].Price, evs[i].Qty)
 			}
 		}
-		m.version++
 		s.snapshots(m, evs)
 	case data.Level, data.Delta:
-		m.version++
 		s.changes(m, evs)
 	}
-	return int(s.served.Frames - before)
 }
 
 func (s *Server) list(e *data.Event) {
