@@ -47,17 +47,25 @@ func (s *shipper) wakeUp() {
 
 func (s *shipper) progress() (made, waiting int64) { return s.made.Load(), s.waiting.Load() }
 
-// run ships until ctx ends. What fails is tried again, at longer and longer intervals.
+// run ships until ctx ends. What fails is tried again, at longer and longer intervals; tapes are made meanwhile.
 func (s *shipper) run(ctx context.Context) {
+	const often = 10 * time.Second
 	pause := time.Second
+	var again time.Time // when what failed is tried again
 	for {
-		err := s.pass(ctx, false)
-		next := 10 * time.Second
-		if err != nil && ctx.Err() == nil {
-			s.opt.Log.Warn("tapes wait; tried again later", "waiting", s.waiting.Load(), "error", err)
-			next, pause = pause, min(2*pause, time.Minute)
-		} else {
+		due := time.Now().After(again)
+		err := s.pass(ctx, false, due)
+		switch {
+		case err == nil && due:
 			pause = time.Second
+		case err == nil:
+		case ctx.Err() == nil:
+			s.opt.Log.Warn("tapes wait; tried again later", "waiting", s.waiting.Load(), "in", pause, "error", err)
+			again, pause = time.Now().Add(pause), min(2*pause, time.Minute)
+		}
+		next := often
+		if d := time.Until(again); d > 0 {
+			next = min(often, d)
 		}
 		t := time.NewTimer(next)
 		select {
@@ -75,10 +83,11 @@ func (s *shipper) run(ctx context.Context) {
 func (s *shipper) all(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return s.pass(ctx, true)
+	return s.pass(ctx, true, true)
 }
 
-func (s *shipper) pass(ctx context.Context, last bool) error {
+// pass makes the tapes that are missing, and stores them if store says so. The first failure of the store ends its part.
+func (s *shipper) pass(ctx context.Context, last, store bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.opt.Tapes == "" {
@@ -97,7 +106,17 @@ func (s *shipper) pass(ctx context.Context, last bool) error {
 		if s.done[seg.Path] || ctx.Err() != nil {
 			continue
 		}
-		if err := s.one(ctx, seg); err != nil {
+		name, err := s.tape(seg)
+		if err == nil && name != "" && s.opt.Store != nil {
+			if !store {
+				waiting++
+				continue
+			}
+			if err = s.store(ctx, name); err != nil {
+				store = false
+			}
+		}
+		if err != nil {
 			errs = append(errs, err)
 			waiting++
 			continue
@@ -114,30 +133,32 @@ func (s *shipper) tapeName(seg journal.Segment, began data.Time) string {
 	return fmt.Sprintf("%s-%sZ-%05d", s.opt.Name, stamp, seg.Number)
 }
 
-func (s *shipper) one(ctx context.Context, seg journal.Segment) error {
+// tape makes a segment's tape unless it is there. It returns the tape's name, "" if the segment holds nothing for one.
+func (s *shipper) tape(seg journal.Segment) (string, error) {
 	var h journal.Header
 	stop := errors.New("header read")
 	if err := journal.Walk(seg, func(r *journal.Record) error { h = r.Header; return stop }); !errors.Is(err, stop) {
-		return err
+		return "", err
 	}
 	name := s.tapeName(seg, h.Began)
 	dir := filepath.Join(s.opt.Tapes, name)
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		_, err := tape.FromJournal(seg, dir, tape.Options{Commit: h.Commit, Origin: s.origin})
-		if errors.Is(err, tape.ErrEmpty) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		return name, err
+	}
+	_, err := tape.FromJournal(seg, dir, tape.Options{Commit: h.Commit, Origin: s.origin})
+	if errors.Is(err, tape.ErrEmpty) {
+		return "", nil
+	}
+	if err == nil {
 		s.made.Add(1)
 	}
-	if s.opt.Store == nil {
-		return nil
-	}
+	return name, err
+}
+
+func (s *shipper) store(ctx context.Context, name string) error {
 	has, err := s.opt.Store.Has(ctx, name)
 	if err != nil || has {
 		return err
 	}
-	return s.opt.Store.Put(ctx, name, dir)
+	return s.opt.Store.Put(ctx, name, filepath.Join(s.opt.Tapes, name))
 }

@@ -161,6 +161,13 @@ func (j *judge) input(in *data.Input, events []data.Event, dict *data.Dictionary
 	for i := range events {
 		e := &events[i]
 		if e.Inst == data.NoInstrument {
+			if e.Kind == data.Gap { // of a venue
+				for _, b := range j.books {
+					if b.key.Venue == data.Venue(e.Arg>>8) {
+						b.valid, b.wrong = false, time.Time{}
+					}
+				}
+			}
 			continue
 		}
 		b := j.books[e.Inst]

@@ -394,9 +394,7 @@ func (r *Reader) decode(c *cursor) {
 	var keys []bool
 	for i := range c.s.parts {
 		p := &c.s.parts[i]
-		if p.anew && i > 0 && !r.missing(c, p) {
-			return
-		}
+		anew := p.anew && i > 0
 		sr, err := openSegment(p.dir, p.src, p.seg)
 		for err == nil {
 			var ev []data.Event
@@ -410,6 +408,11 @@ func (r *Reader) decode(c *cursor) {
 				ev, err = r.screen(p, i == 0 || p.anew, ev, keys)
 			}
 			if err == nil && len(ev) > 0 {
+				if anew && !begins(&ev[0]) && !r.missing(c, p) {
+					sr.close()
+					return
+				}
+				anew = false
 				select {
 				case c.batches <- batch{part: p, events: ev}:
 				case <-r.stop:
@@ -429,6 +432,11 @@ func (r *Reader) decode(c *cursor) {
 			return
 		}
 	}
+}
+
+// begins says that a recording begins with the event: it tells itself what is not known.
+func begins(e *data.Event) bool {
+	return e.Kind == data.Gap && e.Inst == data.NoInstrument && data.GapCause(e.Arg&0xff) == data.GapStart
 }
 
 // missing tells that the part before p is not there: what its keyframe does not say is not known. False: stopped.
