@@ -168,7 +168,7 @@ func synthAs(t *testing.T, cfg market.Config, prefix string) (string, []data.Pai
 // exceeds what was admitted, and money is conserved.
 func TestLegging_NetExposureNeverExceedsLimit(t *testing.T) {
 	executed := 0
-	for s := range uint64(3) {
+	for s := range uint64(10) {
 		cfg := market.Defaults()
 		cfg.Seed, cfg.Length, cfg.NewsGap = *seed*10+s, 3*data.Minute, 6*data.Second
 		dir, pairs := synth(t, cfg, tape.Options{})

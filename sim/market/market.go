@@ -4,10 +4,12 @@
 // Fitted to real captures (eight fifteen-minute gold markets of Kalshi, 5 to 12 August 2026; 332,656 deltas, 10,176
 // trades, 6,636 seconds), by quantiles: sizes of added and removed orders, distance of changes from the best price,
 // levels a side (median 30), spread (median one tick), trades' sizes, one trade to 33 deltas, delay from the venue's
-// stamp to receipt (median 8 ms, 95th percentile 875 ms, negative in a tenth). Distances are cut off at 45 ticks.
+// stamp to receipt (median 8 ms, 95th percentile 875 ms, negative in a tenth). Distances are cut off at 45 ticks, delays
+// at their 95th percentile: the longest ones (up to 3.2 s) come in bursts of less than half a second.
 //
-// Assumed, because the captures cannot tell: that Polymarket's books and delays look like Kalshi's (33 changes were
-// captured), how far and how often the two venues disagree, the lag between them, the rate of news and its size.
+// Assumed, because the captures cannot tell: that a delay stays for five seconds on average, that Polymarket's books and
+// delays look like Kalshi's (33 changes were captured), how far and how often the two venues disagree, the lag between
+// them, the rate of news and its size.
 // So an edge found here says nothing about the world; it exercises the program.
 //
 // Everything is integers: the same seed gives the same tape on every processor.
@@ -63,7 +65,7 @@ var (
 	distances = [10]int64{0, 0, 0, 1, 3, 7, 15, 38, 45, 45}                                 // ticks from the best
 	trades    = [10]int64{10, 10, 10, 262, 1000, 2820, 5000, 9496, 26_199, 200_000}         // hundredths
 	levels    = [10]int64{5, 10, 14, 20, 30, 39, 46, 50, 53, 58}                            // a side
-	delays    = [10]int64{-45, -23, -22, -14, 8, 14, 24, 875, 2132, 3153}                   // ms
+	delays    = [10]int64{-45, -23, -22, -14, 8, 14, 24, 875, 875, 875}                     // ms
 	waits     = [10]int64{0, 51, 105, 288, 693, 1386, 2303, 2996, 4605, 9210}               // exponential, per mille of the mean
 )
 
@@ -190,6 +192,7 @@ type generator struct {
 	cfg      Config
 	out      [data.VenueCount]*tape.SourceWriter
 	recv     [data.VenueCount]data.Time
+	lags     [data.VenueCount]lag
 	markets  agenda
 	pairings []data.Pairing
 	buf      []data.Event
@@ -244,7 +247,9 @@ func (g *generator) listAll() error {
 	if fees[data.Kalshi], err = g.out[data.Kalshi].Fees(kal); err != nil {
 		return err
 	}
-	g.recv[data.Polymarket], g.recv[data.Kalshi] = cfg.Start, cfg.Start
+	for _, v := range [2]data.Venue{data.Polymarket, data.Kalshi} {
+		g.recv[v], g.lags[v].r = cfg.Start, rand.New(rand.NewPCG(cfg.Seed, 0x1A6<<32|uint64(v)))
+	}
 	for i := range cfg.Pairs + cfg.Single {
 		r := rand.New(rand.NewPCG(cfg.Seed, uint64(i)))
 		f := &fair{r: r, price: data.Price(10+r.IntN(81)) * 100, next: cfg.Start}
@@ -345,10 +350,28 @@ func (g *generator) snapshot(m *venueMarket) error {
 	return g.emit(m, g.cfg.Start)
 }
 
+// lag is how long a venue's messages take. It stays for a while: messages come in order, so were each delayed by itself,
+// all would wait for the slowest.
+type lag struct {
+	r     *rand.Rand
+	now   data.Duration
+	until data.Time
+}
+
+// lagStays is how long a venue's delay stays on average.
+const lagStays = 5 * data.Second
+
+func (l *lag) at(t data.Time) data.Duration {
+	for l.until <= t {
+		l.now = data.Duration(draw(l.r, &delays)) * data.Millisecond
+		l.until = max(l.until, t).Add(max(data.Millisecond, lagStays*data.Duration(draw(l.r, &waits))/1000))
+	}
+	return l.now
+}
+
 // emit stamps and writes the buffered message.
 func (g *generator) emit(m *venueMarket, at data.Time) error {
-	delay := data.Duration(draw(m.r, &delays)) * data.Millisecond
-	recv := at.Add(delay)
+	recv := at.Add(g.lags[m.venue].at(at))
 	recv -= recv % data.Time(data.Millisecond)
 	*m.recv = max(*m.recv, recv)
 	for i := range g.buf {

@@ -17,7 +17,7 @@ func (e *Engine) gate(v *strategies.View, p *strategies.Plan) Refusal {
 			q, r = most, why
 		}
 	}
-	var pairCost, worstSum, least data.Money
+	var pairCost, worstSum data.Money
 	var spend [data.VenueCount][shardMax]data.Money // per contract, worst case
 	var venueSpend [data.VenueCount]data.Money
 	for i := range p.N {
@@ -38,15 +38,14 @@ func (e *Engine) gate(v *strategies.View, p *strategies.Plan) Refusal {
 		each := data.NotionalUp(l.Side.Worth(l.Price), data.Contract)
 		limit(data.QtyFor(e.cfg.Risk.OrderNotionalMax, each), OrderNotional)
 		worstSum += each
-		if least == 0 || each < least {
-			least = each
-		}
 		venueSpend[key.Venue] += each
 		spend[key.Venue][m.Listing.Shard%shardMax] += each + feeEach(v.Fees(l.Inst))
 	}
 	if worstSum > 0 {
 		limit(data.QtyFor(e.cfg.Risk.PairNotionalMax-pairCost, worstSum), PairNotional)
-		limit(data.QtyFor(e.cfg.Risk.UnhedgedMax-e.unhedged, naked(p.N, worstSum, least)), Unhedged)
+	}
+	if each := naked(p, data.Contract); each > 0 {
+		limit(data.QtyFor(e.cfg.Risk.UnhedgedMax-e.unhedged, each), Unhedged)
 	}
 	for ven := range spend {
 		if venueSpend[ven] > 0 {
@@ -92,9 +91,28 @@ func feeEach(f *data.FeeSchedule) data.Money {
 	return data.Money(int64(f.Taker)/4) + 1 // rate x p(1-p) <= rate / 4
 }
 
-// naked is the most that one contract of a plan can leave unhedged: every leg but the cheapest filled.
-func naked(n int, sum, least data.Money) data.Money {
-	if n == 1 {
+// exposed is what one contract of a leg leaves unhedged when the others do not follow: the contract that it buys, or the
+// one that it was to close.
+func exposed(l *strategies.Leg) data.Price {
+	w := l.Side.Worth(l.Price)
+	if l.Reduce {
+		return w.Complement()
+	}
+	return w
+}
+
+// naked is the most that q contracts of a plan can leave unhedged: every leg but the cheapest filled, or one leg closed
+// and every other kept.
+func naked(p *strategies.Plan, q data.Qty) data.Money {
+	var sum, least data.Money
+	for i := range p.N {
+		each := data.NotionalUp(exposed(&p.Legs[i]), q)
+		sum += each
+		if i == 0 || each < least {
+			least = each
+		}
+	}
+	if p.N == 1 && !p.Legs[0].Reduce {
 		return sum
 	}
 	return sum - least

@@ -33,17 +33,7 @@ func (e *Engine) start(v *strategies.View, k *keyState, p *strategies.Plan, out 
 	}
 	x := &e.execs[n]
 	*x = execution{used: true, key: e.keys[k.key]}
-	var sum, least data.Money
-	for i := range p.N {
-		if l := &p.Legs[i]; !l.Reduce {
-			c := data.NotionalUp(l.Side.Worth(l.Price), l.Qty)
-			sum += c
-			if least == 0 || c < least {
-				least = c
-			}
-		}
-	}
-	x.unhedged = naked(p.N, sum, least)
+	x.unhedged = naked(p, p.Legs[0].Qty)
 	e.unhedged += x.unhedged
 	k.exec = n
 	e.intents = x.Start(&e.cfg.Legging, v, p, k.episode, e.intents[:0])
@@ -227,14 +217,19 @@ func (e *Engine) pendingOf(n int32) bool {
 	return false
 }
 
-// residual is the cost of the unbalanced part.
+// residual is what the unbalanced part leaves unhedged: contracts bought beyond the others, or kept when others were
+// closed.
 func (e *Engine) residual(x *execution) data.Money {
-	low, _ := x.Range()
+	low, high := x.Range()
 	var sum data.Money
 	for i := range x.Plan.N {
 		l := &x.Plan.Legs[i]
-		if rest := x.Legs[i].Filled - low; rest > 0 {
-			sum += data.NotionalUp(l.Side.Worth(l.Price), rest)
+		rest := x.Legs[i].Filled - low
+		if l.Reduce {
+			rest = high - x.Legs[i].Filled
+		}
+		if rest > 0 {
+			sum += data.NotionalUp(exposed(l), rest)
 		}
 	}
 	return sum
