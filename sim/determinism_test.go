@@ -57,7 +57,7 @@ func TestBacktest_GoldenDigestOfTheDemo(t *testing.T) {
 // The same world in one file or fifty, with other row groups, with more markets beside it: the same digest.
 func TestBacktest_SameDigestHoweverTheTapeIsMade(t *testing.T) {
 	cfg := market.Defaults()
-	cfg.Seed, cfg.Length, cfg.Pairs, cfg.Single = *seed, 2*data.Minute, 3, 1
+	cfg.Seed, cfg.Length, cfg.Pairs, cfg.Single, cfg.NewsGap = *seed, 2*data.Minute, 3, 1, 6*data.Second
 	whole, pairs := synth(t, cfg, tape.Options{})
 	var wanted []data.MarketKey
 	for _, p := range pairs {

@@ -38,6 +38,7 @@ func history(r *rand.Rand, n, count int) []message {
 		ms = append(ms, message{at, []data.Event{{Kind: data.Listed, Inst: data.InstrumentID(i), Arg: uint32(i)}}})
 		ms = append(ms, message{at, []data.Event{{Kind: data.Fees, Inst: data.InstrumentID(i), Arg: 0}}})
 		ms = append(ms, message{at, []data.Event{{Kind: data.Status, Inst: data.InstrumentID(i), Arg: uint32(data.Open)}}})
+		ms = append(ms, message{at, []data.Event{{Kind: data.Clear, Inst: data.InstrumentID(i)}}}) // without it a book is not valid, and in no keyframe
 	}
 	books := make([]data.Book, n)
 	for range count {
