@@ -4,10 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -50,12 +46,10 @@ func serveMarkets(t *testing.T, ctx context.Context, cfg market.Config, opt fake
 	}
 	rd, _ := openTape(t, from)
 	v := &venueProcess{truth: &truth{Source: rd, markets: map[data.MarketKey]*history{}}}
-	priv, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.env = []string{envKalshiID + "=test", envKalshiKey + "=" + string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(priv)}))}
-	opt.Key, opt.Await, opt.Lockstep = &priv.PublicKey, 1, v.truth.served
+	text := testPEM(t)
+	v.env = []string{envKalshiID + "=test", envKalshiKey + "=" + text}
+	opt.Await, opt.Lockstep = 1, v.truth.served
+	var err error
 	if v.Server, err = fakevenue.New(v.truth, opt); err != nil {
 		t.Fatal(err)
 	}

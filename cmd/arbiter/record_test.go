@@ -73,14 +73,26 @@ func marketEvents(t *testing.T, dirs ...string) map[data.MarketKey]string {
 	return texts
 }
 
-func kalshiTestKey(t *testing.T) (*kalshi.Key, *rsa.PublicKey) {
+// testKey is a fresh key, and its text.
+func testKey(t *testing.T) (*rsa.PrivateKey, string) {
 	t.Helper()
 	priv, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(priv)})
-	key, err := kalshi.ParseKey("test", text)
+	return priv, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(priv)}))
+}
+
+func testPEM(t *testing.T) string {
+	t.Helper()
+	_, text := testKey(t)
+	return text
+}
+
+func kalshiTestKey(t *testing.T) (*kalshi.Key, *rsa.PublicKey) {
+	t.Helper()
+	priv, text := testKey(t)
+	key, err := kalshi.ParseKey("test", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ func serveCommand() *cobra.Command {
 	f.String("tape", "", "tape to serve")
 	f.Float64("speed", 1, "tape seconds a second; 0: as fast as it can be read")
 	f.Int("await", 1, "subscriptions to markets before the tape runs")
+	f.Bool("no-hashes", false, "Polymarket's books carry no hash: for load, hashes cost more than all else")
 	f.StringArray("fault", nil, "name or name=value; may repeat")
 	f.Uint64("seed", 1, "of the markets and the faults")
 	f.Int("pairs", 4, "generated markets on both venues")
@@ -42,6 +43,10 @@ func runServe(c *cobra.Command, _ []string) error {
 	opt.Speed, _ = f.GetFloat64("speed")
 	opt.Await, _ = f.GetInt("await")
 	opt.Seed, _ = f.GetUint64("seed")
+	opt.NoHashes, _ = f.GetBool("no-hashes")
+	if opt.Speed < 1 && opt.Speed != 0 {
+		return usageError{fmt.Errorf("--speed: %g: 1 or more, or 0: the venues' clocks cannot run slower than ours", opt.Speed)}
+	}
 	faults, _ := f.GetStringArray("fault")
 	for _, t := range faults {
 		if err := opt.Faults.Set(t); err != nil {
@@ -78,7 +83,7 @@ func runServe(c *cobra.Command, _ []string) error {
 		return usageError{err}
 	}
 	defer s.Close()
-	fmt.Fprintf(c.OutOrStdout(), "serving %d markets on %s; record with: arbiter record --from %s ...\n", len(set.Listings()), opt.Address, opt.Address)
+	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --from %s ...\n", len(set.Listings()), opt.Address, opt.Address)
 	err = s.Play(c.Context())
 	if err == nil { // the tape is over: what it left stays there to be asked for
 		<-c.Context().Done()
@@ -86,6 +91,9 @@ func runServe(c *cobra.Command, _ []string) error {
 		return err
 	}
 	n := s.Served()
+	if asJSON(c) {
+		return printJSON(c, n)
+	}
 	fmt.Fprintf(c.OutOrStdout(), "served %d messages in %d frames; faults %v\n", n.Messages, n.Frames, n.Faults)
 	return nil
 }

@@ -65,12 +65,21 @@ type Request struct {
 
 // Counts of everything that happened so far.
 type Counts struct {
-	Frames, Rests, Lost, Malformed          int64
-	Events, Gaps, Trades, Snapshots         int64
-	Duplicates                              int64 // messages of connections that do not own their market
-	Handovers                               int64
-	Probes, ProbesDiffered, Hashes, Matched int64
-	RulesChanged                            int64
+	Frames         int64 `json:"frames"`
+	Rests          int64 `json:"rest_bodies"`
+	Lost           int64 `json:"frames_lost"`
+	Malformed      int64 `json:"malformed"`
+	Events         int64 `json:"events"`
+	Gaps           int64 `json:"gaps"`
+	Trades         int64 `json:"trades"`
+	Snapshots      int64 `json:"snapshots"`
+	Duplicates     int64 `json:"duplicates"` // messages of connections that do not own their market
+	Handovers      int64 `json:"handovers"`
+	Probes         int64 `json:"probes"`
+	ProbesDiffered int64 `json:"probes_differed"`
+	Hashes         int64 `json:"hashes"`
+	Matched        int64 `json:"hashes_matched"`
+	RulesChanged   int64 `json:"rules_changed"`
 }
 
 // Stream is the state of a recording.
@@ -418,11 +427,14 @@ func (s *Stream) frame(c *conn, in *data.Input, out []data.Event) ([]data.Event,
 	s.counts.Frames++
 	var err error
 	if c.poly != nil {
-		pongs := c.poly.Counts().Pongs
+		was := c.poly.Counts()
 		s.buf, err = c.poly.Frame(in.Text, in.Recv, s.buf[:0])
-		if c.poly.Counts().Pongs == pongs { // a pong is no sign of life
+		now := c.poly.Counts()
+		if now.Pongs == was.Pongs { // a pong is no sign of life
 			c.heard = in.Recv
 		}
+		s.counts.Hashes += int64(now.HashChecked - was.HashChecked)
+		s.counts.Matched += int64(now.HashMatched - was.HashMatched)
 	} else {
 		s.buf, err = c.kal.Frame(in.Text, in.Recv, s.buf[:0])
 		c.heard = in.Recv

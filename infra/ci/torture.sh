@@ -12,3 +12,5 @@ rm -f /tmp/torture.$$
 go test -count=1 ./cmd/arbiter -run ForeignParquet -args -damages 4000
 go test -count=1 ./data/journal -args -kills 200
 go test -count=1 -timeout 30m ./cmd/arbiter -run KilledAtRandomMoments -args -recorder-kills 200
+go test -count=1 -timeout 30m ./cmd/arbiter -v -run LoadFromAnotherProcess -args -load-rate 50000 -load-seconds 120
+go test -count=1 -timeout 30m ./cmd/arbiter -v -run LoadFromAnotherProcess -args -load-rate 50000 -load-seconds 8 -load-speed 4

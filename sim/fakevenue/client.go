@@ -366,6 +366,9 @@ func (s *Server) book(dst []byte, m *market, no bool, evs []data.Event, kind pol
 }
 
 func (s *Server) hash(m *market, no bool, bids, asks []data.Rung) []byte {
+	if s.opt.NoHashes {
+		return nil
+	}
 	if s.opt.Faults.BadHash {
 		s.served.Faults["bad-hash"]++
 		return []byte("0000000000000000000000000000000000000000")
@@ -417,9 +420,11 @@ func (s *Server) changes(m *market, evs []data.Event) {
 
 // priceChange is the change and its mirror on the other token, with the hashes and best prices after it.
 func (s *Server) priceChange(m *market, evs []data.Event) []byte {
-	bids, asks := m.ladders(nil)
 	var hashes [2][]byte
-	hashes[0], hashes[1] = s.hash(m, false, bids, asks), s.hash(m, true, complement(asks), complement(bids))
+	if !s.opt.NoHashes {
+		bids, asks := m.ladders(nil)
+		hashes[0], hashes[1] = s.hash(m, false, bids, asks), s.hash(m, true, complement(asks), complement(bids))
+	}
 	bid, ask := m.book.Best(data.Buy).Price, m.book.Best(data.Sell).Price
 	msg := polymarket.Message{Type: polymarket.PriceChange, Market: []byte(m.list.Key.Native), Timestamp: s.millis(m)}
 	for i := range evs {

@@ -41,6 +41,7 @@ type Options struct {
 	Seed     uint64           // of the faults
 	Key      *rsa.PublicKey   // that Kalshi's handshake must be signed with; nil: any signature is taken
 	Lockstep func(sent int64) // called after each message of the source, with the frames sent until then; nil: none
+	NoHashes bool             // Polymarket books carry no hash: computing it costs more than all else, which matters under load
 	Outbox   int              // frames that may wait for a client before it is cut off; default 65536
 }
 
@@ -71,10 +72,10 @@ type Server struct {
 
 // Served counts what went out.
 type Served struct {
-	Messages int64 // of the tape
-	Frames   int64 // to clients
-	Repeated int64 // snapshots asked for while one that was asked for is still to come
-	Faults   map[string]int64
+	Messages int64            `json:"messages"` // of the tape
+	Frames   int64            `json:"frames"`   // to clients
+	Repeated int64            `json:"repeated"` // snapshots asked for while one that was asked for is still to come
+	Faults   map[string]int64 `json:"faults"`
 }
 
 // token is a Polymarket asset.
