@@ -22,8 +22,12 @@ import (
 	"arbiter/live/kalshi"
 	"arbiter/live/link"
 	"arbiter/live/polymarket"
+	"arbiter/sim"
+	"arbiter/sim/exchange"
 	"arbiter/sim/fakevenue"
 	"arbiter/sim/market"
+	"arbiter/strategies/cross"
+	"arbiter/strategies/engine"
 	"arbiter/testdata/captures"
 )
 
@@ -312,4 +316,124 @@ func TestRecord_RoundTripOfARealCapture(t *testing.T) {
 	}
 	_, tapes := recordTape(t, from, nil)
 	equalEvents(t, marketEvents(t, tapes...), marketEvents(t, from))
+}
+
+// mergedEvents are a tape's book events, trades and results over all markets, in order, but for each market's first
+// book: those come in the order of subscription.
+func mergedEvents(t *testing.T, dirs ...string) []string {
+	t.Helper()
+	set, err := tape.Open(dirs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rd, err := set.Read(tape.Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	var out []string
+	begun := map[data.InstrumentID]bool{}
+	first := false // within a first book
+	var ev data.Event
+	for {
+		if err := rd.Next(&ev); errors.Is(err, io.EOF) {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		switch ev.Kind {
+		case data.Clear:
+			first = !begun[ev.Inst]
+			begun[ev.Inst] = true
+		case data.Level, data.Delta, data.Trade, data.Settle:
+		default:
+			continue
+		}
+		key := rd.Dictionary().Listings[ev.Inst].Key
+		if !first {
+			ev.Recv, ev.Seq, ev.Inst = 0, 0, 0
+			out = append(out, fmt.Sprintf("%s %+v", key, ev))
+		}
+		if ev.Last {
+			first = false
+		}
+	}
+}
+
+// decisions runs a tape through the engine with the time gates off and orders that arrive at once. It returns every
+// order and every result, by native keys and without times.
+func decisions(t *testing.T, pairs []data.Pairing, dirs ...string) (out []string) {
+	t.Helper()
+	set, err := tape.Open(dirs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rd, err := set.Read(tape.Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	scfg, ecfg := sim.Defaults(), engine.Defaults()
+	for v := data.Polymarket; v <= data.Kalshi; v++ {
+		x := &scfg.Exchange.Venues[v]
+		x.Order, x.Response, x.Confirm = exchange.Constant(0), exchange.Constant(0), 0
+		x.Cash[0] = 1_000_000 * data.Dollar
+	}
+	ecfg.Cooldown = 1
+	r := &ecfg.Risk
+	r.StaleMax, r.MarketStaleMax, r.SkewMax, r.UnhedgedMax = data.Hour, data.Hour, data.Hour, 100_000*data.Dollar
+	w, err := sim.NewBacktest(scfg, rd, pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(ecfg, rd.Dictionary(), cross.New(cross.Defaults()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = engine.Run(w, e, func(_ *data.Event, cmds []data.Command) {
+		for _, c := range cmds {
+			if c.Kind == data.Place {
+				out = append(out, fmt.Sprintf("%s %s %s x %s", rd.Dictionary().Listings[c.Inst].Key, c.Side, c.Price, c.Qty))
+			}
+		}
+		for i := range e.Decisions() {
+			if d := &e.Decisions()[i]; d.Kind == engine.Finished {
+				out = append(out, fmt.Sprintf("finished with %s", d.Exec.Outcome().Net))
+			}
+		}
+	})
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// In lockstep the order over both venues is the served one too, and so a backtest of what was recorded takes the same
+// decisions as one of what was served.
+func TestRecord_SameDecisionsOnWhatWasRecorded(t *testing.T) {
+	cfg := market.Defaults()
+	cfg.Length, cfg.Pairs, cfg.NewsGap = 3*data.Minute, 4, 5*data.Second
+	cfg.Start = data.Time(time.Now().Unix()-60) * data.Time(data.Second) // the markets are open while they are recorded
+	from := filepath.Join(t.TempDir(), "a")
+	_, pairs, err := market.Write(cfg, from, tape.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tapes := recordTape(t, from, nil)
+	got, want := mergedEvents(t, tapes...), mergedEvents(t, from)
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("event %d of %d and %d differs:\n%s\nwant\n%s", i, len(got), len(want), got[min(i, len(got)-1)], want[min(i, len(want)-1)])
+		}
+	}
+	did, should := decisions(t, pairs, tapes...), decisions(t, pairs, from)
+	for i := range max(len(did), len(should)) {
+		if i >= len(did) || i >= len(should) || did[i] != should[i] {
+			t.Fatalf("decision %d of %d and %d differs:\n%s\nwant\n%s", i, len(did), len(should), did[:min(i+1, len(did))], should[:min(i+1, len(should))])
+		}
+	}
+	if len(should) < 50 {
+		t.Errorf("only %d decisions: the test tests too little", len(should))
+	}
+	t.Logf("%d events in the same order, %d decisions", len(got), len(did))
 }
