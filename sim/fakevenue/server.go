@@ -213,11 +213,13 @@ func (s *Server) Play(ctx context.Context) error {
 	return nil
 }
 
-// opening serves what the tape says at its beginning, up to the first change: it is there before anybody asks.
+// opening serves what the tape says at its beginning, up to the first change or second book of a market: it is there
+// before anybody asks.
 func (s *Server) opening() {
 	for s.next, s.nextErr = s.message(nil); s.nextErr == nil; s.next, s.nextErr = s.message(s.next) {
 		switch e := &s.next[0]; {
-		case e.Kind == data.Delta, e.Kind == data.Trade, e.Kind == data.Level, e.Kind == data.TickSize, e.Kind == data.Settle:
+		case e.Kind == data.Delta, e.Kind == data.Trade, e.Kind == data.Level, e.Kind == data.TickSize, e.Kind == data.Settle,
+			e.Kind == data.Clear && s.insts[e.Inst].has:
 			return
 		default:
 			s.serve(s.next)
