@@ -34,6 +34,8 @@ type keeper struct {
 	fetch   map[string]*fetching
 	seen    map[string]string // fingerprint of the records that were pushed, by market or series
 	open    atomic.Int32
+	ever    atomic.Bool // a connection was open once
+	fatal   chan error  // a refusal that no trying again changes
 }
 
 // kept is a market that is followed.
@@ -72,7 +74,7 @@ var errRotated = errors.New("changed as planned")
 
 func newKeeper(v link.Venue, choice *link.Choice, opt *Options, q *Queue) *keeper {
 	return &keeper{venue: v, opt: opt, choice: choice, queue: q, log: opt.Log.With("venue", v.Venue().String()), markets: map[string]*kept{},
-		fetch: map[string]*fetching{}, seen: map[string]string{}}
+		fetch: map[string]*fetching{}, seen: map[string]string{}, fatal: make(chan error, 1)}
 }
 
 func (k *keeper) push(kind data.InputKind, conn uint32, text []byte) {
@@ -98,6 +100,8 @@ func (k *keeper) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-k.fatal:
+			return err
 		case <-tick.C:
 		}
 		if err := k.refresh(ctx, false); err != nil && ctx.Err() == nil {
@@ -326,6 +330,13 @@ func (sh *shard) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
+			if errors.Is(cur.err, link.ErrAuth) && !k.ever.Load() { // the key is wrong, and was from the beginning
+				select {
+				case k.fatal <- cur.err:
+				default:
+				}
+				return
+			}
 			if !cur.up.IsZero() && time.Since(cur.up) > time.Minute {
 				backoff = k.opt.Backoff
 			}
@@ -395,6 +406,7 @@ func (sh *shard) serve(ctx context.Context, s *session) error {
 	}
 	k.push(data.InputOpen, s.id, []byte(data.ConnStream))
 	k.open.Add(1)
+	k.ever.Store(true)
 	sh.mu.Lock()
 	s.conn, s.up = conn, time.Now()
 	sh.subscribe(s, sh.listings)

@@ -4,6 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +16,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -340,5 +346,114 @@ func TestRecord_StoreAway(t *testing.T) {
 	}
 	if n, _ := store.count(); n != local() {
 		t.Errorf("%d tapes in the store, %d local", n, local())
+	}
+}
+
+// What the user can get wrong is said, with the remedy, and costs nothing that was recorded.
+func TestRecord_BadInput(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "a")
+	if _, _, err := market.Write(market.Defaults(), from, tape.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	rd, _ := openTape(t, from)
+	priv, _ := testKey(t)
+	venues, err := fakevenue.New(rd, fakevenue.Options{Key: &priv.PublicKey, Speed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer venues.Close()
+	host := strings.TrimPrefix(strings.TrimSuffix(venues.Addresses().Gamma, "/gamma"), "http://")
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	journalFile := func(name string, b []byte) string {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	written := func(began data.Time) (string, []byte) {
+		dir := t.TempDir()
+		w, err := journal.Create(dir, journal.Header{Recorder: "arbiter", Session: "s", Began: began})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			w.Input(&data.Input{Recv: began + data.Time(i), Kind: data.InputWant, Venue: data.Kalshi, Text: []byte("SOME-MARKET")})
+		}
+		if err := errors.Join(w.Write(), w.Sync(), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "journal-00000001.arj"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir, b
+	}
+	now := data.Time(time.Now().UnixNano())
+	ahead, _ := written(now.Add(data.Hour))
+	_, sound := written(now.Add(-data.Hour))
+	flipped := bytes.Clone(sound)
+	flipped[len(flipped)/2] ^= 1
+	for name, c := range map[string]struct {
+		args []string
+		key  string
+		want string
+	}{
+		"wrong key":           {[]string{"--kalshi-series", "SYNTH"}, testPEM(t), "does not accept the key"},
+		"key of another type": {[]string{"--kalshi-series", "SYNTH"}, curve, "RSA"},
+		"unknown market":      {[]string{"--market", "kalshi:NOPE"}, "", "NOPE"},
+		"unknown condition":   {[]string{"--market", "polymarket:0x00"}, "", "0x00"},
+		"nothing matches":     {[]string{"--kalshi-series", "NOPE"}, "", "NOPE"},
+		"no volume":           {[]string{"--kalshi-series", "SYNTH", "--volume-min", "99999999"}, "", "no open market matches"},
+		"too many":            {[]string{"--kalshi-series", "SYNTH", "--limit", "2"}, "", "raise the limit"},
+		"nothing chosen":      {nil, "", "no market chosen"},
+		"unwritable folder":   {[]string{"--kalshi-series", "SYNTH", "--journal", filepath.Join(journalFile("file", nil), "file", "journal")}, "", "file"},
+		"foreign journal":     {[]string{"--kalshi-series", "SYNTH", "--journal", journalFile("journal-00000001.arj", []byte("something else entirely, which is no journal"))}, "", "journal-00000001.arj"},
+		"corrupt journal":     {[]string{"--kalshi-series", "SYNTH", "--journal", journalFile("journal-00000001.arj", flipped)}, "", "journal-00000001.arj"},
+		"clock set back":      {[]string{"--kalshi-series", "SYNTH", "--journal", ahead}, "", "the clock was set back"},
+		"store":               {[]string{"--kalshi-series", "SYNTH", "--store", "/tmp/x"}, "", "s3://bucket/prefix"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv(envKalshiKey, c.key)
+			t.Setenv(envKalshiID, "")
+			if c.key != "" {
+				t.Setenv(envKalshiID, "test")
+			}
+			args := []string{"record", "--from", host, "--journal", filepath.Join(dir, "journal"), "--tapes", filepath.Join(dir, "tapes"), "--disk-min", "0", "--quiet", "--for", "20s"}
+			before := map[string]string{}
+			for i, a := range c.args {
+				if a == "--journal" {
+					files, _ := filepath.Glob(filepath.Join(c.args[i+1], "*.arj"))
+					for _, f := range files {
+						b, _ := os.ReadFile(f)
+						before[f] = string(b)
+					}
+				}
+			}
+			out := &bytes.Buffer{}
+			began := time.Now()
+			code := executeTo(context.Background(), append(args, c.args...), io.Discard, out)
+			if code == 0 || time.Since(began) > 15*time.Second || !strings.Contains(out.String(), c.want) {
+				t.Errorf("exit code %d after %s, want %q in\n%s", code, time.Since(began).Round(time.Millisecond), c.want, out)
+			}
+			if strings.Contains(out.String(), "PRIVATE") || c.key != "" && strings.Contains(out.String(), strings.Split(c.key, "\n")[1]) {
+				t.Errorf("the key is shown: %s", out)
+			}
+			for f, text := range before {
+				if b, _ := os.ReadFile(f); string(b) != text {
+					t.Errorf("%s was changed", f)
+				}
+			}
+			t.Log(strings.TrimSpace(out.String()))
+		})
 	}
 }

@@ -169,11 +169,8 @@ func (w *Writer) write(mark bool) error {
 	if w.err != nil {
 		return w.err
 	}
-	if mark && w.synced > w.marked {
-		mark := append([]byte(markMagic), make([]byte, 8)...)
-		binary.LittleEndian.PutUint64(mark[8:], uint64(w.synced))
-		w.buf = appendRecord(w.buf, head{recv: w.recv, kind: kindMark}, mark, nil)
-		w.marked = w.synced
+	if mark {
+		w.mark()
 	}
 	n, err := w.f.Write(w.buf)
 	if err != nil {
@@ -188,6 +185,16 @@ func (w *Writer) write(mark bool) error {
 	w.seqs = w.seq
 	w.buf = w.buf[:0]
 	return nil
+}
+
+// mark appends what was flushed, if it is more than the mark before says.
+func (w *Writer) mark() {
+	if w.synced > w.marked {
+		mark := append([]byte(markMagic), make([]byte, 8)...)
+		binary.LittleEndian.PutUint64(mark[8:], uint64(w.synced))
+		w.buf = appendRecord(w.buf, head{recv: w.recv, kind: kindMark}, mark, nil)
+		w.marked = w.synced
+	}
 }
 
 // Sync flushes what Write has handed over. It may run beside the other methods.
@@ -224,7 +231,15 @@ func (w *Writer) Roll() error {
 	return w.open()
 }
 
+// finish ends the segment: everything is flushed and marked before the end is written, so that damage in a segment that
+// has an end is told from a torn tail.
 func (w *Writer) finish(reason string) error {
+	if err := errors.Join(w.write(false), w.Sync()); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.mark()
+	w.mu.Unlock()
 	b, err := json.Marshal(End{Seq: w.seq, Recv: w.recv, Reason: reason})
 	if err != nil {
 		return err
