@@ -150,7 +150,7 @@ func (s stoppable) Next(ev *data.Event) error {
 }
 
 func runBacktest(c *cobra.Command, _ []string) error {
-	s, err := resolve(c)
+	s, err := resolve(c, backtestFlags)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 	"arbiter/strategies/parity"
 )
 
-// settings is everything that a backtest can be told.
+// settings is everything that a backtest and a recording can be told.
 type settings struct {
 	name       string
 	tapes      []string
@@ -43,6 +43,7 @@ type settings struct {
 	parity     parity.Config
 	basket     basket.Config
 	fees       map[string]string // assumed, by venue
+	record     recording
 	fields     []field
 }
 
@@ -59,7 +60,7 @@ type field struct {
 
 func newSettings() *settings {
 	s := &settings{name: "backtest", runs: "runs", strategies: []string{"cross"}, seed: 1, world: sim.Defaults(), engine: engine.Defaults(), cross: cross.Defaults(),
-		parity: parity.Defaults(), basket: basket.Defaults(), fees: map[string]string{}}
+		parity: parity.Defaults(), basket: basket.Defaults(), fees: map[string]string{}, record: defaultRecording()}
 	s.declare()
 	for i := range s.fields {
 		s.fields[i].origin = "default"
@@ -346,6 +347,7 @@ func (s *settings) declare() {
 	s.qty("basket.qty_max", "largest plan", &s.basket.QtyMax)
 	s.money("basket.edge_min", "least edge of a plan, at least a cent", &s.basket.EdgeMin)
 	s.integer("basket.extra_roundings", "a leg, beyond one fill a level", 0, 1000, func(v int64) { s.basket.Extra = int(v) }, func() int64 { return int64(s.basket.Extra) })
+	s.declareRecord()
 }
 
 var legOrders = map[data.Venue]string{0: "simultaneous", data.Polymarket: "sequential-polymarket-first", data.Kalshi: "sequential-kalshi-first"}
@@ -680,8 +682,12 @@ func (s *settings) yaml(docs, origins bool) []byte {
 	return b.Bytes()
 }
 
-// resolve loads file, environment and flags, in this order of rising rank.
-func resolve(c *cobra.Command) (*settings, error) {
+// backtestFlags are the settings that have a flag of their own in backtest.
+var backtestFlags = map[string]string{"tape": "tapes", "pairs": "pairs", "runs": "runs", "name": "name", "from": "from", "to": "to", "strategy": "strategies", "market": "markets",
+	"timeline": "sim.timeline"}
+
+// resolve loads file, environment and flags, in this order of rising rank. flags names the settings of single flags.
+func resolve(c *cobra.Command, flags map[string]string) (*settings, error) {
 	s := newSettings()
 	path, _ := c.Flags().GetString("config")
 	if path != "" {
@@ -692,7 +698,7 @@ func resolve(c *cobra.Command) (*settings, error) {
 	if err := s.loadEnv(os.Environ()); err != nil {
 		return nil, err
 	}
-	for name, setting := range map[string]string{"tape": "tapes", "pairs": "pairs", "runs": "runs", "name": "name", "from": "from", "to": "to", "strategy": "strategies", "market": "markets", "timeline": "sim.timeline"} {
+	for name, setting := range flags {
 		fl := c.Flags().Lookup(name)
 		if fl == nil || !fl.Changed {
 			continue
@@ -732,7 +738,7 @@ func configCommand() *cobra.Command {
 			return errors.Join(err, f.Close())
 		}}
 	check := &cobra.Command{Use: "check", Short: "Report every mistake at once, with line and column", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		s, err := resolve(c)
+		s, err := resolve(c, nil)
 		if err == nil {
 			err = s.validate()
 		}
@@ -746,7 +752,7 @@ func configCommand() *cobra.Command {
 		return nil
 	}}
 	show := &cobra.Command{Use: "show", Short: "Show every setting and where it came from: default, file, environment or flag", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		s, err := resolve(c)
+		s, err := resolve(c, nil)
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func serveMarkets(t *testing.T, ctx context.Context, cfg market.Config, opt fake
 
 // record is a recorder of all that is served, in a process of its own.
 func (v *venueProcess) record(t *testing.T, dir string, more ...string) *exec.Cmd {
-	args := append([]string{"record", "--from", v.host, "--kalshi-series", "SYNTH", "--polymarket-tag", "synthetic", "--journal", filepath.Join(dir, "journal"),
+	args := append([]string{"record", "--venues-at", v.host, "--kalshi-series", "SYNTH", "--polymarket-tag", "synthetic", "--journal", filepath.Join(dir, "journal"),
 		"--tapes", filepath.Join(dir, "tapes"), "--disk-min", "0", "--quiet"}, more...)
 	c := program(t, v.env, args...)
 	c.Stdout, c.Stderr = io.Discard, t.Output()
@@ -428,7 +428,7 @@ func TestRecord_BadInput(t *testing.T) {
 			if c.key != "" {
 				t.Setenv(envKalshiID, "test")
 			}
-			args := []string{"record", "--from", host, "--journal", filepath.Join(dir, "journal"), "--tapes", filepath.Join(dir, "tapes"), "--disk-min", "0", "--quiet", "--for", "20s"}
+			args := []string{"record", "--venues-at", host, "--journal", filepath.Join(dir, "journal"), "--tapes", filepath.Join(dir, "tapes"), "--disk-min", "0", "--quiet", "--for", "20s"}
 			before := map[string]string{}
 			for i, a := range c.args {
 				if a == "--journal" {

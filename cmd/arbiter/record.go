@@ -27,80 +27,136 @@ const (
 	envKalshiKey = "ARBITER_KALSHI_PRIVATE_KEY" // PEM, or the path of a file with it
 )
 
+// recording is what `record` can be told.
+type recording struct {
+	opt                live.Options
+	polymarket, kalshi link.Choice
+	markets            []data.MarketKey
+	pairs              string
+	volumeMin          data.Qty
+	limit              int
+	store              string
+	listen             string
+	venuesAt           string
+	length             data.Duration
+}
+
+func defaultRecording() recording {
+	return recording{opt: live.Defaults(), limit: 2000}
+}
+
+// declareRecord lists the settings of a recording.
+func (s *settings) declareRecord() {
+	r := &s.record
+	o := &r.opt
+	list(s, "record.markets", "markets, venue:id", &r.markets, parseKey, data.MarketKey.String)
+	list(s, "record.kalshi_series", "Kalshi: the open events of these series", &r.kalshi.Series, same, itself)
+	list(s, "record.kalshi_events", "Kalshi: event tickers", &r.kalshi.Events, same, itself)
+	list(s, "record.polymarket_tags", "Polymarket: the open events of these tags", &r.polymarket.Tags, same, itself)
+	list(s, "record.polymarket_events", "Polymarket: event slugs", &r.polymarket.Events, same, itself)
+	s.text("record.pairs", "the markets of this pair registry", &r.pairs)
+	s.qty("record.volume_min", "least volume of markets that a search finds", &r.volumeMin)
+	s.integer("record.limit", "most markets a venue; more is an error", 1, 1_000_000, func(v int64) { r.limit = int(v) }, func() int64 { return int64(r.limit) })
+	s.text("record.name", "of the recorder: part of every tape's source, stable over restarts", &o.Name)
+	s.text("record.journal", "folder of the journal", &o.Journal)
+	s.text("record.tapes", "folder for tapes; empty: none are made", &o.Tapes)
+	s.text("record.store", "also keep tapes at s3://bucket/prefix", &r.store)
+	s.text("record.listen", "serve /healthz, /readyz and /metrics on this address", &r.listen)
+	s.text("record.venues_at", "host:port of simulated venues (arbiter serve) instead of the real ones", &r.venuesAt)
+	s.duration("record.for", "stop after so long; 0s: at Ctrl-C", &r.length)
+	every := func(path, doc string, to *time.Duration) { s.duration("record."+path, doc, (*data.Duration)(to)) }
+	every("flush_every", "loss window of a power cut", &o.FlushEvery)
+	every("segment_every", "a tape is made so often, or when segment_mib are written", &o.SegmentEvery)
+	s.integer("record.segment_mib", "MiB of a segment at which a tape is made", 1, 1<<20, func(v int64) { o.SegmentBytes = v << 20 }, func() int64 { return o.SegmentBytes >> 20 })
+	every("refresh_every", "market records are fetched so often", &o.RefreshEvery)
+	every("rotate_every", "connections are changed so often", &o.RotateEvery)
+	every("overlap", "of the old connection and the new one", &o.Overlap)
+	every("poll_every", "books are polled so often where there is no stream", &o.PollEvery)
+	every("backoff", "before a connection is opened again, doubling", &o.Backoff)
+	every("backoff_max", "longest such pause", &o.BackoffMax)
+	s.integer("record.queue_mib", "MiB of messages that may wait; more are lost, and declared", 1, 1<<16, func(v int64) { o.QueueBytes = int(v) << 20 }, func() int64 { return int64(o.QueueBytes >> 20) })
+	s.integer("record.disk_min_mib", "MiB that stay free on the journal's disk; below, the recording stops", 0, 1<<30, func(v int64) { o.DiskMin = uint64(v) << 20 }, func() int64 { return int64(o.DiskMin >> 20) })
+	s.duration("record.quiet", "a market that says nothing for so long is compared with REST", &o.Stream.Quiet)
+	s.duration("record.silent", "so is a connection", &o.Stream.Silent)
+	s.duration("record.behind", "a connection whose messages came so much faster before is given up", &o.Stream.Behind)
+	s.duration("record.patience", "before something outstanding is asked for again", &o.Stream.Patience)
+	s.duration("record.hash_every", "a Polymarket book's hash is computed at most so often a market", &o.Stream.HashEvery)
+}
+
+// recordFlags are the settings that have a flag of their own in record.
+var recordFlags = []struct{ name, setting string }{
+	{"market", "record.markets"}, {"kalshi-series", "record.kalshi_series"}, {"kalshi-event", "record.kalshi_events"}, {"polymarket-tag", "record.polymarket_tags"},
+	{"polymarket-event", "record.polymarket_events"}, {"pairs", "record.pairs"}, {"volume-min", "record.volume_min"}, {"limit", "record.limit"}, {"name", "record.name"},
+	{"journal", "record.journal"}, {"tapes", "record.tapes"}, {"store", "record.store"}, {"listen", "record.listen"}, {"venues-at", "record.venues_at"}, {"for", "record.for"},
+	{"flush", "record.flush_every"}, {"segment", "record.segment_every"}, {"refresh", "record.refresh_every"}, {"rotate", "record.rotate_every"}, {"disk-min", "record.disk_min_mib"},
+}
+
 func recordCommand() *cobra.Command {
 	c := &cobra.Command{Use: "record", Short: "Record both venues' feeds to a journal and tapes", Args: cobra.NoArgs, RunE: runRecord,
 		Long: "record follows the chosen markets: every frame goes verbatim into a journal, decoded events beside it; closed segments become tapes.\n" +
-			"Every hole is a gap event. Without a Kalshi key (" + envKalshiID + ", " + envKalshiKey + ") Kalshi's books are polled, and the tape says so.",
+			"Every hole is a gap event. Without a Kalshi key (" + envKalshiID + ", " + envKalshiKey + ") Kalshi's books are polled, and the tape says so.\n" +
+			"Every setting below record in `arbiter config init` may stand in the file; the usual ones have flags.",
 		Example: "  arbiter record --kalshi-series KXGOLD15M --polymarket-tag crypto --volume-min 1000\n" +
-			"  arbiter record --pairs pairs.yaml --tapes tapes --store s3://bucket/prefix\n" +
-			"  arbiter record --from 127.0.0.1:8800 --kalshi-series SYNTH --polymarket-tag synthetic   # what `arbiter serve` serves"}
-	d := live.Defaults()
-	f := c.Flags()
-	f.StringArray("market", nil, "market, venue:id; may repeat")
-	f.StringArray("kalshi-series", nil, "open events of a series; may repeat")
-	f.StringArray("kalshi-event", nil, "event ticker; may repeat")
-	f.StringArray("polymarket-tag", nil, "open events of a tag; may repeat")
-	f.StringArray("polymarket-event", nil, "event slug; may repeat")
-	f.String("pairs", "", "markets of a pair registry")
-	f.String("volume-min", "0", "least volume of markets that a search finds (contracts)")
-	f.Int("limit", 2000, "most markets a venue; more is an error")
-	f.String("name", d.Name, "name of the recorder: part of every tape's source, stable over restarts")
-	f.String("journal", d.Journal, "folder of the journal")
-	f.String("tapes", d.Tapes, "folder for tapes")
-	f.String("store", "", "also keep tapes at s3://bucket/prefix")
-	f.Duration("flush", d.FlushEvery, "loss window of a power cut")
-	f.Duration("segment", d.SegmentEvery, "a tape is made so often")
-	f.Duration("refresh", d.RefreshEvery, "market records are fetched so often")
-	f.Duration("rotate", d.RotateEvery, "connections are changed so often, with an overlap")
-	f.Uint64("disk-min", d.DiskMin>>20, "MiB that stay free on the journal's disk; below, the recording stops")
-	f.Duration("for", 0, "stop after so long; 0: at Ctrl-C")
-	f.String("listen", "", "serve /healthz, /readyz and /metrics on this address")
-	f.String("from", "", "host:port of `arbiter serve` instead of the venues")
+			"  arbiter record --config arbiter.yaml --pairs pairs.yaml --store s3://bucket/prefix\n" +
+			"  arbiter record --venues-at 127.0.0.1:8800 --kalshi-series SYNTH --polymarket-tag synthetic   # what `arbiter serve` serves"}
+	configFlags(c)
+	s := newSettings()
+	for _, fl := range recordFlags {
+		f := s.find(fl.setting)
+		if f.list {
+			c.Flags().StringArray(fl.name, nil, f.doc+"; may repeat")
+			continue
+		}
+		text := f.show()
+		if text == `""` {
+			text = ""
+		}
+		c.Flags().String(fl.name, text, f.doc)
+	}
 	return c
 }
 
 func runRecord(c *cobra.Command, _ []string) error {
-	f := c.Flags()
-	opt := live.Defaults()
-	opt.Commit = commit
-	opt.Name, _ = f.GetString("name")
-	opt.Journal, _ = f.GetString("journal")
-	opt.Tapes, _ = f.GetString("tapes")
-	opt.FlushEvery, _ = f.GetDuration("flush")
-	opt.SegmentEvery, _ = f.GetDuration("segment")
-	opt.RefreshEvery, _ = f.GetDuration("refresh")
-	opt.RotateEvery, _ = f.GetDuration("rotate")
-	mib, _ := f.GetUint64("disk-min")
-	opt.DiskMin = mib << 20
-	opt.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-	venues, choices, err := recordVenues(c)
+	flags := map[string]string{}
+	for _, fl := range recordFlags {
+		flags[fl.name] = fl.setting
+	}
+	s, err := resolve(c, flags)
 	if err != nil {
 		return err
 	}
-	if address, _ := f.GetString("store"); address != "" {
-		if opt.Store, err = tape.OpenS3(c.Context(), address); err != nil {
+	r := &s.record
+	opt := &r.opt
+	opt.Commit = commit
+	opt.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	venues, choices, err := r.venues()
+	if err != nil {
+		return err
+	}
+	if r.store != "" {
+		if opt.Store, err = tape.OpenS3(c.Context(), r.store); err != nil {
 			return usageError{err}
 		}
 	}
 	if err := opt.Validate(); err != nil {
 		return usageError{err}
 	}
-	r, err := live.NewRecorder(opt, venues, choices)
+	rec, err := live.NewRecorder(*opt, venues, choices)
 	if err != nil {
 		return dataError{err}
 	}
 	ctx := c.Context()
-	if d, _ := f.GetDuration("for"); d > 0 {
+	if r.length > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.length))
 		defer cancel()
 	}
-	return watchRecorder(ctx, c, r)
+	return watchRecorder(ctx, c, rec, r.listen)
 }
 
 // watchRecorder runs a recorder with its status line and its pages.
-func watchRecorder(ctx context.Context, c *cobra.Command, r *live.Recorder) error {
-	if address, _ := c.Flags().GetString("listen"); address != "" {
+func watchRecorder(ctx context.Context, c *cobra.Command, r *live.Recorder, address string) error {
+	if address != "" {
 		ln, err := net.Listen("tcp", address)
 		if err != nil {
 			return usageError{fmt.Errorf("--listen: %w", err)}
@@ -139,38 +195,13 @@ func ended(err error) error {
 	return err
 }
 
-// recordVenues reads which markets are wanted, and where from.
-func recordVenues(c *cobra.Command) ([]link.Venue, []link.Choice, error) {
-	f := c.Flags()
-	var poly, kal link.Choice
-	poly.Tags, _ = f.GetStringArray("polymarket-tag")
-	poly.Events, _ = f.GetStringArray("polymarket-event")
-	kal.Series, _ = f.GetStringArray("kalshi-series")
-	kal.Events, _ = f.GetStringArray("kalshi-event")
-	limit, _ := f.GetInt("limit")
-	volume, _ := f.GetString("volume-min")
-	least, err := data.ParseQty([]byte(volume))
-	if err != nil {
-		return nil, nil, usageError{fmt.Errorf("--volume-min: %w", err)}
-	}
-	poly.Limit, kal.Limit, poly.VolumeMin, kal.VolumeMin = limit, limit, least, least
-	add := func(k data.MarketKey) {
-		if k.Venue == data.Polymarket {
-			poly.Markets = append(poly.Markets, k.Native)
-		} else {
-			kal.Markets = append(kal.Markets, k.Native)
-		}
-	}
-	markets, _ := f.GetStringArray("market")
-	for _, t := range markets {
-		k, err := parseKey(t)
-		if err != nil {
-			return nil, nil, usageError{fmt.Errorf("--market: %w", err)}
-		}
-		add(k)
-	}
-	if path, _ := f.GetString("pairs"); path != "" {
-		reg, err := pairs.Load(path)
+// venues are the clients of the venues at which something is chosen.
+func (r *recording) venues() ([]link.Venue, []link.Choice, error) {
+	poly, kal := r.polymarket, r.kalshi
+	poly.Limit, kal.Limit, poly.VolumeMin, kal.VolumeMin = r.limit, r.limit, r.volumeMin, r.volumeMin
+	markets := r.markets
+	if r.pairs != "" {
+		reg, err := pairs.Load(r.pairs)
 		if err != nil {
 			return nil, nil, usageError{err}
 		}
@@ -178,20 +209,28 @@ func recordVenues(c *cobra.Command) ([]link.Venue, []link.Choice, error) {
 			for _, side := range []pairs.Side{reg.Pairs[i].A, reg.Pairs[i].B} {
 				k, err := parseKey(side.Venue + ":" + side.Market)
 				if err != nil {
-					return nil, nil, usageError{fmt.Errorf("pairs %s: %w", path, err)}
+					return nil, nil, usageError{fmt.Errorf("pairs %s: %w", r.pairs, err)}
 				}
-				add(k)
+				markets = append(markets, k)
 			}
+		}
+	}
+	for _, k := range markets {
+		if k.Venue == data.Polymarket {
+			poly.Markets = append(poly.Markets, k.Native)
+		} else {
+			kal.Markets = append(kal.Markets, k.Native)
 		}
 	}
 	if poly.Empty() && kal.Empty() {
 		return nil, nil, usageError{errors.New("no market chosen: use --market, --kalshi-series, --polymarket-tag or --pairs")}
 	}
 	po, ko := polymarket.Defaults(), kalshi.Defaults()
-	if host, _ := f.GetString("from"); host != "" {
+	if host := r.venuesAt; host != "" {
 		po.Gamma, po.CLOB, po.Stream = "http://"+host+"/gamma", "http://"+host+"/clob", "ws://"+host+"/ws/market"
 		ko.REST, ko.Stream = "http://"+host+"/trade-api/v2", "ws://"+host+"/trade-api/ws/v2"
 	}
+	var err error
 	if ko.Key, err = kalshiKey(os.Getenv(envKalshiID), os.Getenv(envKalshiKey)); err != nil {
 		return nil, nil, usageError{err}
 	}

@@ -83,7 +83,7 @@ func runServe(c *cobra.Command, _ []string) error {
 		return usageError{err}
 	}
 	defer s.Close()
-	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --from %s ...\n", len(set.Listings()), opt.Address, opt.Address)
+	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --venues-at %s ...\n", len(set.Listings()), opt.Address, opt.Address)
 	err = s.Play(c.Context())
 	if err == nil { // the tape is over: what it left stays there to be asked for
 		<-c.Context().Done()
