@@ -488,11 +488,23 @@ func (k *keeper) fetcher(ctx context.Context) {
 					return
 				}
 				if err != nil {
-					k.log.Warn("books could not be fetched; asked for again later", "markets", len(batch), "error", err)
+					k.log.Warn("books could not be fetched; asked for again", "markets", len(batch), "error", err)
+					k.again(batch, now.Add(time.Second))
 					continue
 				}
 				k.push(data.InputRest, 0, append([]byte(data.RestBooks+"\n"), body...))
 			}
+		}
+	}
+}
+
+// again puts back what could not be fetched: the stream counts on an answer.
+func (k *keeper) again(batch []data.Listing, due time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range batch {
+		if _, ok := k.fetch[batch[i].Key.Native]; !ok {
+			k.fetch[batch[i].Key.Native] = &fetching{batch[i], due}
 		}
 	}
 }

@@ -47,8 +47,19 @@ func (s *shipper) wakeUp() {
 
 func (s *shipper) progress() (made, waiting int64) { return s.made.Load(), s.waiting.Load() }
 
+// sweep removes what a process that was killed left of tapes half written; the journal is locked, so nobody writes them.
+func (s *shipper) sweep() {
+	left, _ := filepath.Glob(filepath.Join(s.opt.Tapes, "."+s.opt.Name+"-*.writing-*")) // the pattern is sound
+	for _, dir := range left {
+		if err := os.RemoveAll(dir); err != nil {
+			s.opt.Log.Warn("a tape half written by a process that died could not be removed", "error", err)
+		}
+	}
+}
+
 // run ships until ctx ends. What fails is tried again, at longer and longer intervals; tapes are made meanwhile.
 func (s *shipper) run(ctx context.Context) {
+	s.sweep()
 	const often = 10 * time.Second
 	pause := time.Second
 	var again time.Time // when what failed is tried again

@@ -321,7 +321,7 @@ func TestRecord_FaultsAgainstTheServedTruth(t *testing.T) {
 		"clock skew":                     {faults: []string{"clock-skew=3s", "drop=0.005"}, wrong: unnumbered, stale: unheard, cause: data.GapSequence, needs: "drop"},
 		"429":                            {faults: []string{"429=0.3", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
 		"5xx":                            {faults: []string{"5xx=0.3", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
-		"HTML with 403":                  {faults: []string{"html-403=0.7", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
+		"HTML with 403":                  {faults: []string{"html-403=0.5", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
 		"planned changes of connections": {cuts: true, change: func(o *live.Options) { o.RotateEvery, o.Overlap = 3*time.Second, time.Second }},
 		"overflow":                       {speed: 1000, stall: 3 * time.Second, cause: data.GapOverflow, stale: both(5 * time.Second), change: func(o *live.Options) { o.QueueBytes = 1 << 20 }},
 		"wrong hashes":                   {faults: []string{"bad-hash"}},

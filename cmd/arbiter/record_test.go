@@ -78,7 +78,7 @@ func marketEvents(t *testing.T, dirs ...string) map[data.MarketKey]string {
 }
 
 // testKey is a fresh key, and its text.
-func testKey(t *testing.T) (*rsa.PrivateKey, string) {
+func testKey(t testing.TB) (*rsa.PrivateKey, string) {
 	t.Helper()
 	priv, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -87,13 +87,13 @@ func testKey(t *testing.T) (*rsa.PrivateKey, string) {
 	return priv, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(priv)}))
 }
 
-func testPEM(t *testing.T) string {
+func testPEM(t testing.TB) string {
 	t.Helper()
 	_, text := testKey(t)
 	return text
 }
 
-func kalshiTestKey(t *testing.T) (*kalshi.Key, *rsa.PublicKey) {
+func kalshiTestKey(t testing.TB) (*kalshi.Key, *rsa.PublicKey) {
 	t.Helper()
 	priv, text := testKey(t)
 	key, err := kalshi.ParseKey("test", []byte(text))
@@ -114,7 +114,7 @@ type fixture struct {
 }
 
 // newFixture serves a source with these listings and begins to record it.
-func newFixture(t *testing.T, ctx context.Context, src fakevenue.Source, listings []data.Listing, serve fakevenue.Options, change func(*live.Options)) (*fixture, error) {
+func newFixture(t testing.TB, ctx context.Context, src fakevenue.Source, listings []data.Listing, serve fakevenue.Options, change func(*live.Options)) (*fixture, error) {
 	f := &fixture{opt: live.Defaults(), played: make(chan error, 1), recorded: make(chan error, 1)}
 	key, public := kalshiTestKey(t)
 	var choices [data.VenueCount]link.Choice
@@ -176,7 +176,7 @@ func (f *fixture) end() error {
 }
 
 // openTape opens a tape for serving.
-func openTape(t *testing.T, dir string) (*tape.Reader, []data.Listing) {
+func openTape(t testing.TB, dir string) (*tape.Reader, []data.Listing) {
 	t.Helper()
 	set, err := tape.Open(dir)
 	if err != nil {
@@ -198,7 +198,7 @@ type lockstep struct {
 	over    bool
 }
 
-func newLockstep(ctx context.Context, t *testing.T) *lockstep {
+func newLockstep(ctx context.Context, t testing.TB) *lockstep {
 	l := &lockstep{}
 	l.moved.L = &l.mu
 	stop := context.AfterFunc(ctx, func() {
@@ -229,7 +229,7 @@ func (l *lockstep) wait(sent int64) {
 }
 
 // recordTape serves a tape to a recorder in lockstep and returns the journal and the tapes it made.
-func recordTape(t *testing.T, from string, change func(*live.Options)) (journalDir string, tapes []string) {
+func recordTape(t testing.TB, from string, change func(*live.Options)) (journalDir string, tapes []string) {
 	t.Helper()
 	rd, listings := openTape(t, from)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

@@ -43,6 +43,7 @@ type Feed struct {
 	dec     Decoder
 	msg     Message
 	repairs []Repair
+	answers []data.InstrumentID
 	counts  Counts
 	rest    data.Book
 	sid     int64
@@ -94,8 +95,20 @@ func (f *Feed) Lost(recv data.Time, cause data.GapCause, out []data.Event) []dat
 	return f.gapAll(recv, cause, 0, out)
 }
 
+// Invalidate gives a market's book up and asks for another one; the owner has declared the hole.
+func (f *Feed) Invalidate(inst data.InstrumentID) {
+	for _, k := range f.order {
+		if k.inst == inst && !k.pending {
+			f.gap(k, 0, 0, nil)
+		}
+	}
+}
+
 // SID is the subscription that brings the books, 0 before the first one came.
 func (f *Feed) SID() int64 { return f.sid }
+
+// Answered are the markets that the newest REST body was about.
+func (f *Feed) Answered() []data.InstrumentID { return f.answers }
 
 // Rest takes the body of GET /markets/{ticker}/orderbook or /markets/orderbooks and compares it with the books that the
 // stream built. It has no stamp, so a market that moves cannot be compared; one that differs twice and did not move
@@ -105,6 +118,7 @@ func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event
 	if err != nil {
 		return out, err
 	}
+	f.answers = f.answers[:0]
 	for i := range books {
 		k := f.markets[books[i].Ticker]
 		if k == nil {
@@ -112,6 +126,7 @@ func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event
 			continue
 		}
 		f.counts.RestBooks++
+		f.answers = append(f.answers, k.inst)
 		if k.pending {
 			continue
 		}

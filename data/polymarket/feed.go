@@ -64,6 +64,7 @@ type Feed struct {
 	dec     Decoder
 	msg     Message
 	repairs []Repair
+	answers []data.InstrumentID
 	counts  Counts
 	scratch []byte
 	sum     []byte
@@ -153,6 +154,15 @@ func (f *Feed) Lost(recv data.Time, cause data.GapCause, out []data.Event) []dat
 		}
 	}
 	return out
+}
+
+// Invalidate gives a market's book up and asks for another one; the owner has declared the hole.
+func (f *Feed) Invalidate(inst data.InstrumentID) {
+	for _, k := range f.order {
+		if k.Inst == inst && !k.pending {
+			f.gap(k, 0, 0, nil)
+		}
+	}
 }
 
 // Counts so far.
@@ -290,11 +300,15 @@ func (k *market) newer(stamp int64, m mark) int {
 	return n
 }
 
+// Answered are the markets that the newest REST body was about.
+func (f *Feed) Answered() []data.InstrumentID { return f.answers }
+
 // Rest takes the body of GET /book or POST /books. A pending book is rebuilt from it. A standing one is compared: at
 // once if the stream has come so far, and otherwise when it has. Where two comparisons in a row differ, or one after a
 // hash did, or the stream has still not come so far when the next REST book does, the stream missed something, and the
 // book is rebuilt. A REST book that is older than the stream can be compared only while the market is watched.
 func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event, error) {
+	f.answers = f.answers[:0]
 	f.dec.Reset(body)
 	for {
 		ok, err := f.dec.Next(&f.msg)
@@ -302,6 +316,9 @@ func (f *Feed) Rest(body []byte, recv data.Time, out []data.Event) ([]data.Event
 			return out, err
 		}
 		t, known := f.tokens[string(f.msg.Asset)]
+		if known {
+			f.answers = append(f.answers, t.m.Inst)
+		}
 		switch {
 		case f.msg.Type != BookRest:
 			return out, fmt.Errorf("polymarket: a REST body that holds no books: %w", ErrMessage)

@@ -3,10 +3,10 @@
 // its decoding again run the same code, so the same inputs give the same events.
 //
 // S1: at any time one connection owns a market; only its messages pass. Ownership moves when another connection has come
-// to the same book, or with a snapshot when the owner ends, so a planned change of connections leaves no hole and no step
-// back.
+// to the same book, so a planned change of connections leaves no hole and no step back.
 // S2: between a Gap and the next snapshot of a market, no change of its book passes.
-// S3: what has to be fetched is asked for as a Request; at most one a market is outstanding.
+// S3: what has to be fetched is asked for as a Request. At most one REST book a market is outstanding, and one snapshot a
+// market and connection, unless nothing came of it in Options.Patience.
 //
 // Where it is wrong: Polymarket's channel has no sequence numbers. A lost change is found when a sampled hash, the
 // venue's own best prices or a REST book disagree, and until then the book is wrong and called valid.
@@ -110,6 +110,7 @@ type market struct {
 	fees     []uint32
 	heard    data.Time // of the newest message that passed
 	asked    data.Time // when something was last asked for
+	fetch    data.Time // when the REST book that is outstanding was asked for; 0: none is
 	unheard  int       // how often in a row nothing came of it
 	carriers int       // connections that carry it
 	trades   [32]data.OrderID
@@ -127,7 +128,8 @@ type conn struct {
 	heard  data.Time
 	probed data.Time
 	age    age
-	over   bool // given up: another connection is to come
+	snaps  map[data.InstrumentID]data.Time // snapshots that are outstanding, and since when
+	over   bool                            // given up: another connection is to come
 }
 
 // age is how late a connection's messages come: receive less exchange time, whatever the clocks' offset is.
@@ -221,6 +223,13 @@ func (c *conn) book(token, ticker string) *data.Book {
 	return c.kal.Book(ticker)
 }
 
+func (c *conn) answered() []data.InstrumentID {
+	if c.poly != nil {
+		return c.poly.Answered()
+	}
+	return c.kal.Answered()
+}
+
 func (s *Stream) conn(v data.Venue, id uint32) *conn {
 	for _, c := range s.conns {
 		if c.id == id && c.venue == v {
@@ -299,7 +308,7 @@ func (s *Stream) open(in *data.Input, out []data.Event) []data.Event {
 		span, _ := wire.ParseInt(in.Text)
 		return append(out, data.Event{Kind: data.Gap, Inst: data.NoInstrument, Recv: in.Recv, Arg: data.VenueArg(in.Venue, uint8(data.GapStart)), Qty: data.Qty(span), Last: true})
 	}
-	c := &conn{id: in.Conn, venue: in.Venue, polled: string(in.Text) == data.ConnPolled, heard: in.Recv}
+	c := &conn{id: in.Conn, venue: in.Venue, polled: string(in.Text) == data.ConnPolled, heard: in.Recv, snaps: map[data.InstrumentID]data.Time{}}
 	if in.Venue == data.Polymarket {
 		c.poly = polymarket.NewFeed(polymarket.Options{HashEvery: s.opt.HashEvery})
 	} else {
@@ -364,7 +373,7 @@ func (s *Stream) gap(id data.InstrumentID, recv data.Time, cause data.GapCause) 
 	return data.Event{Kind: data.Gap, Inst: id, Recv: recv, Arg: data.VenueArg(m.key.Venue, uint8(cause)), Qty: data.Qty(recv - m.heard), Last: true}
 }
 
-// close takes a connection away. Its markets go over to another one that has their book, or have a hole.
+// close takes a connection away. What it owned has a hole, until another connection brings a snapshot.
 func (s *Stream) close(c *conn, recv data.Time, out []data.Event) []data.Event {
 	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
 	for _, id := range c.insts {
@@ -378,28 +387,29 @@ func (s *Stream) close(c *conn, recv data.Time, out []data.Event) []data.Event {
 			continue
 		}
 		m.valid = false
-		if out = s.handOver(id, recv, out); !m.valid {
-			out = append(out, s.gap(id, recv, data.GapDisconnect))
-		}
+		out = append(out, s.gap(id, recv, data.GapDisconnect))
+		s.renew(id, recv)
 	}
 	return out
 }
 
-// handOver gives a market to the newest connection that has its book.
-func (s *Stream) handOver(id data.InstrumentID, recv data.Time, out []data.Event) []data.Event {
+// renew lets the newest other connection that has a market's book fetch it anew: what it has may be older than what the
+// connection that ended had brought.
+func (s *Stream) renew(id data.InstrumentID, recv data.Time) {
 	m := &s.markets[id]
 	for i := len(s.conns) - 1; i >= 0; i-- {
 		c := s.conns[i]
-		if c.venue != m.key.Venue || c.over || !slices.Contains(c.insts, id) {
+		if c.venue != m.key.Venue || c.over || !slices.Contains(c.insts, id) || c.book(s.dict.Listings[id].Tokens[0], m.key.Native) == nil {
 			continue
 		}
-		if b := c.book(s.dict.Listings[id].Tokens[0], m.key.Native); b != nil {
-			s.counts.Handovers++
-			m.owner, m.valid = c.id, true
-			return appendBook(out, b, data.Event{Inst: id, Recv: recv})
+		if c.poly != nil {
+			c.poly.Invalidate(id)
+		} else {
+			c.kal.Invalidate(id)
 		}
+		s.repairs(c, recv)
+		return
 	}
-	return out
 }
 
 // appendBook appends a book as a snapshot in the venues' order: the best price last.
@@ -442,7 +452,7 @@ func (s *Stream) frame(c *conn, in *data.Input, out []data.Event) ([]data.Event,
 	return s.deliver(c, in.Recv, out), err
 }
 
-// deliver passes on the messages in s.buf that c may bring (S1), and asks for what its feed wants repaired.
+// deliver passes on the messages in s.buf that c may bring (S1).
 func (s *Stream) deliver(c *conn, recv data.Time, out []data.Event) []data.Event {
 	from, behind := 0, false
 	for i := range s.buf {
@@ -462,11 +472,17 @@ func (s *Stream) deliver(c *conn, recv data.Time, out []data.Event) []data.Event
 			s.meet(e.Inst)
 		}
 	}
+	s.repairs(c, recv)
+	return out
+}
+
+// repairs asks for what a connection's feed wants repaired.
+func (s *Stream) repairs(c *conn, recv data.Time) {
 	if c.poly != nil {
 		for _, r := range c.poly.Repairs() {
 			s.ask(Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: r.Inst}, r.Again, recv)
 		}
-		return out
+		return
 	}
 	for _, r := range c.kal.Repairs() {
 		kind := FetchSnapshot
@@ -475,15 +491,33 @@ func (s *Stream) deliver(c *conn, recv data.Time, out []data.Event) []data.Event
 		}
 		s.ask(Request{Kind: kind, Venue: c.venue, Conn: c.id, Inst: r.Inst, SID: r.SID}, r.Probe, recv)
 	}
-	return out
 }
 
 func (s *Stream) ask(r Request, again bool, recv data.Time) {
 	if again {
 		r.Delay = confirm
 	}
-	s.markets[r.Inst].asked = recv
-	s.requests = append(s.requests, r)
+	s.requests = s.request(r, recv, s.requests)
+}
+
+// request appends a request unless the same answer is outstanding.
+func (s *Stream) request(r Request, now data.Time, out []Request) []Request {
+	m := &s.markets[r.Inst]
+	m.asked = now
+	switch r.Kind {
+	case FetchBook:
+		if m.fetch != 0 && now.Sub(m.fetch) < s.opt.Patience {
+			return out
+		}
+		m.fetch = now
+	case FetchSnapshot:
+		c := s.conn(r.Venue, r.Conn)
+		if since, ok := c.snaps[r.Inst]; ok && now.Sub(since) < s.opt.Patience {
+			return out
+		}
+		c.snaps[r.Inst] = now
+	}
+	return append(out, r)
 }
 
 // meet moves a market to its newest connection once that has the owner's book.
@@ -545,6 +579,7 @@ func (s *Stream) message(c *conn, evs, out []data.Event) []data.Event {
 		}
 		m.tick = e.Price
 	case data.Clear:
+		delete(c.snaps, e.Inst)
 		if c.over || m.owner != c.id && m.valid { // it may be behind the owner
 			s.counts.Duplicates++
 			return out
@@ -625,6 +660,13 @@ func (s *Stream) books(in *data.Input, body []byte, out []data.Event) ([]data.Ev
 		if err != nil {
 			return out, err
 		}
+		if !c.polled {
+			for _, id := range c.answered() {
+				if m := &s.markets[id]; m.fetch != in.Recv { // not asked for anew by another connection
+					m.fetch = 0
+				}
+			}
+		}
 		s.counts.Probes += int64(matched + differed)
 		s.counts.ProbesDiffered += int64(differed)
 		sound = sound || matched > 0 && differed == 0
@@ -654,8 +696,7 @@ func (s *Stream) Due(now data.Time, out []Request) []Request {
 			case !m.valid && wait > s.opt.Patience:
 				out = s.missing(c, id, now, out)
 			case m.valid && wait > s.opt.Quiet && now.Sub(m.heard) > s.opt.Quiet:
-				m.asked = now
-				out = append(out, Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: id})
+				out = s.request(Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: id}, now, out)
 			}
 		}
 	}
@@ -680,8 +721,7 @@ func (s *Stream) probeSilent(c *conn, now data.Time, out []Request) []Request {
 	for _, id := range insts {
 		if m := &s.markets[id]; m.valid && m.owner == c.id && n < silentProbes {
 			n++
-			m.asked = now
-			out = append(out, Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: id})
+			out = s.request(Request{Kind: FetchBook, Venue: c.venue, Conn: c.id, Inst: id}, now, out)
 		}
 	}
 	return out
@@ -703,5 +743,5 @@ func (s *Stream) missing(c *conn, id data.InstrumentID, now data.Time, out []Req
 	if c.kal != nil {
 		r.Kind, r.SID = FetchSnapshot, c.kal.SID()
 	}
-	return append(out, r)
+	return s.request(r, now, out)
 }

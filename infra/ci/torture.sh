@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 fuzz=${FUZZ:-10m} seeds=${SEEDS:-200}
 infra/ci/fuzz.sh "$fuzz"
 for s in $(seq 1 "$seeds"); do
-	go test -count=1 ./data ./data/tape ./data/journal ./data/kalshi ./data/polymarket ./sim -args -seed "$s" >/tmp/torture.$$ 2>&1 || { cat /tmp/torture.$$; echo "seed $s failed"; exit 1; }
+	go test -count=1 ./data ./data/tape ./data/journal ./data/kalshi ./data/polymarket ./data/stream ./sim -args -seed "$s" >/tmp/torture.$$ 2>&1 || { cat /tmp/torture.$$; echo "seed $s failed"; exit 1; }
 	[ $((s % 10)) != 0 ] || echo "$s seeds passed"
 done
 rm -f /tmp/torture.$$
