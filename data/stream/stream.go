@@ -1,6 +1,7 @@
 // Package stream is the pure machine from what came in at the boundary (connections, frames, REST bodies) to one gapless
 // list of events: many connections of both venues, each with its own Feed, become one book a market. A recording and
-// its decoding again run the same code, so the same inputs give the same events.
+// its decoding again run the same code, so the same inputs give the same events. (2026-11-21: a room of its own, because a
+// Feed knows one connection, and what joins several must be as pure as the feeds for decoding again to be exact.)
 //
 // S1: at any time one connection owns a market; only its messages pass. Ownership moves when another connection has come
 // to the same book, so a planned change of connections leaves no hole and no step back.

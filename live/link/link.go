@@ -1,5 +1,6 @@
 // Package link is one venue connection as the recorder and the session see it: a WebSocket with its keep-alive and
 // limits, a REST client under a budget that keeps a reserve, and the words in which venues and their users speak.
+// (2026-11-21: a room of its own, because both venues' drivers need it and neither may import the other.)
 //
 // It refuses to know what a frame means. Nothing of a header, a key or a signed request reaches an error or a log.
 package link
