@@ -119,7 +119,7 @@ func (k *keeper) search(ctx context.Context) error {
 			return err
 		}
 		k.log.Warn("the venue is busy; asked again", "error", err)
-		if wait(ctx, pause/2+rand.N(pause)) != nil {
+		if link.Sleep(ctx, pause/2+rand.N(pause)) != nil {
 			return nil
 		}
 		pause = min(2*pause, k.opt.BackoffMax)
@@ -341,7 +341,7 @@ func (sh *shard) run(ctx context.Context) {
 				backoff = k.opt.Backoff
 			}
 			k.log.Warn("connection ended", "connection", cur.id, "why", cur.err)
-			if wait(ctx, backoff/2+rand.N(backoff)) != nil {
+			if link.Sleep(ctx, backoff/2+rand.N(backoff)) != nil {
 				return
 			}
 			backoff = min(2*backoff, k.opt.BackoffMax)
@@ -364,17 +364,6 @@ func (sh *shard) run(ctx context.Context) {
 			cur = next
 		case <-ctx.Done():
 		}
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

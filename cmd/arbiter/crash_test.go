@@ -106,29 +106,15 @@ func metrics(address string) map[string]float64 {
 // judgeTapes reads tapes and compares every book with the truth.
 func judgeTapes(t *testing.T, tr *truth, tapes []string) (found findings, starts int) {
 	t.Helper()
-	set, err := tape.Open(tapes...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rd, err := set.Read(tape.Selection{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rd.Close()
 	j := newJudge(tr)
-	var ev data.Event
 	in := data.Input{Kind: data.InputRest}
-	for {
-		if err := rd.Next(&ev); errors.Is(err, io.EOF) {
-			return j.findings(), starts
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	eachEvent(t, tapes, func(dict *data.Dictionary, ev *data.Event) {
 		if ev.Kind == data.Gap && ev.Inst == data.NoInstrument && data.GapCause(ev.Arg&0xff) == data.GapStart {
 			starts++
 		}
-		j.input(&in, []data.Event{ev}, rd.Dictionary())
-	}
+		j.input(&in, []data.Event{*ev}, dict)
+	})
+	return j.findings(), starts
 }
 
 // kill -9 at random moments under load: what was flushed is readable, no row is false, every hole is marked.

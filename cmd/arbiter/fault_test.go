@@ -479,3 +479,74 @@ func TestRecord_ResolutionNeverAnnounced(t *testing.T) {
 	}
 	equalEvents(t, settle(marketEvents(t, tapes...)), want)
 }
+
+// lateMarket is a source that tells nothing of one market until a time, and then everything.
+type lateMarket struct {
+	fakevenue.Source
+	inst  data.InstrumentID
+	until data.Time
+	held  []data.Event
+	ready bool // all that is held may go
+}
+
+func (l *lateMarket) Next(e *data.Event) error {
+	for {
+		if l.ready && len(l.held) > 0 {
+			*e, l.held = l.held[0], l.held[1:]
+			return nil
+		}
+		if err := l.Source.Next(e); err != nil {
+			return err
+		}
+		if !l.ready && e.Inst != l.inst && e.Recv >= l.until && e.Last {
+			l.ready = true
+		}
+		if l.ready || e.Inst != l.inst {
+			return nil
+		}
+		l.held = append(l.held, *e)
+	}
+}
+
+// Markets that open while a recording runs are found by the next search and added to the open connection; polled books
+// are the venue's too.
+func TestRecord_MarketThatOpensLater(t *testing.T) {
+	for _, name := range []string{"streamed", polled} {
+		t.Run(name, func(t *testing.T) {
+			cfg := market.Defaults()
+			cfg.Length, cfg.Pairs, cfg.Single = 2*data.Minute, 1, 1
+			from := filepath.Join(t.TempDir(), "a")
+			if _, _, err := market.Write(cfg, from, tape.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			rd, listings := openTape(t, from)
+			kalshiLast := data.InstrumentID(0)
+			for i, l := range listings {
+				if l.Key.Venue == data.Kalshi {
+					kalshiLast = data.InstrumentID(i)
+				}
+			}
+			tr := &truth{Source: &lateMarket{Source: rd, inst: kalshiLast, until: cfg.Start.Add(40 * data.Second)}, until: cfg.Start.Add(100 * data.Second), markets: map[data.MarketKey]*history{}}
+			j := newJudge(tr)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			f, err := newFixture(t, ctx, tr, nil, fakevenue.Options{Speed: 20, Lockstep: tr.served}, func(o *live.Options) {
+				o.OnInput, o.RefreshEvery, o.PollEvery, o.Name = j.input, 300*time.Millisecond, 200*time.Millisecond, name
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = f.served()
+			for over := time.Now(); err == nil && !j.right() && time.Since(over) < 10*time.Second; {
+				time.Sleep(20 * time.Millisecond)
+			}
+			right, found, followed := j.right(), j.findings(), len(j.books)
+			if err := errors.Join(err, f.end()); err != nil {
+				t.Fatal(err)
+			}
+			if !right || followed != len(listings) || found.wrong != [data.VenueCount]int{} || len(found.causes) > 0 {
+				t.Errorf("%d of %d markets followed, all right: %v; %+v", followed, len(listings), right, found)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,6 +61,16 @@ func TestRecord_LoadFromAnotherProcess(t *testing.T) {
 		rate = max(rate, m["messages_per_second"])
 		if still++; frames != last || frames == 0 {
 			still, last = 0, frames
+		}
+	}
+	for _, page := range []string{"healthz", "readyz"} {
+		resp, err := http.Get("http://" + address + "/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("/%s: status %d while everything is recorded", page, resp.StatusCode)
 		}
 	}
 	if err := c.Process.Signal(os.Interrupt); err != nil {

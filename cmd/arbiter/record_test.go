@@ -31,8 +31,8 @@ import (
 	"arbiter/testdata/captures"
 )
 
-// marketEvents are a tape's events by market, in all but Recv, Seq and the numbers of dictionary records.
-func marketEvents(t *testing.T, dirs ...string) map[data.MarketKey]string {
+// eachEvent reads tapes.
+func eachEvent(t testing.TB, dirs []string, each func(dict *data.Dictionary, ev *data.Event)) {
 	t.Helper()
 	set, err := tape.Open(dirs...)
 	if err != nil {
@@ -43,33 +43,38 @@ func marketEvents(t *testing.T, dirs ...string) map[data.MarketKey]string {
 		t.Fatal(err)
 	}
 	defer rd.Close()
-	out := map[data.MarketKey]*strings.Builder{}
-	var keys []data.MarketKey
 	var ev data.Event
 	for {
 		if err := rd.Next(&ev); errors.Is(err, io.EOF) {
-			break
+			return
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if ev.Kind == data.Listed {
-			l := rd.Dictionary().Listings[ev.Arg]
-			keys = append(keys, l.Key)
-			out[l.Key] = &strings.Builder{}
-			fmt.Fprintf(out[l.Key], "listed %+v\n", l)
-			continue
-		}
-		if ev.Inst == data.NoInstrument {
-			continue
-		}
-		b := out[keys[ev.Inst]]
-		if ev.Kind == data.Fees {
-			fmt.Fprintf(b, "fees %+v\n", rd.Dictionary().Fees[ev.Arg])
-			continue
-		}
-		ev.Recv, ev.Seq, ev.Inst = 0, 0, 0
-		fmt.Fprintf(b, "%+v\n", ev)
+		each(rd.Dictionary(), &ev)
 	}
+}
+
+// marketEvents are a tape's events by market, in all but Recv, Seq and the numbers of dictionary records.
+func marketEvents(t *testing.T, dirs ...string) map[data.MarketKey]string {
+	t.Helper()
+	out := map[data.MarketKey]*strings.Builder{}
+	eachEvent(t, dirs, func(dict *data.Dictionary, ev *data.Event) {
+		if ev.Inst == data.NoInstrument {
+			return
+		}
+		l := dict.Listings[ev.Inst]
+		switch ev.Kind {
+		case data.Listed:
+			out[l.Key] = &strings.Builder{}
+			fmt.Fprintf(out[l.Key], "listed %+v\n", dict.Listings[ev.Arg])
+		case data.Fees:
+			fmt.Fprintf(out[l.Key], "fees %+v\n", dict.Fees[ev.Arg])
+		default:
+			e := *ev
+			e.Recv, e.Seq, e.Inst = 0, 0, 0
+			fmt.Fprintf(out[l.Key], "%+v\n", e)
+		}
+	})
 	texts := map[data.MarketKey]string{}
 	for k, b := range out {
 		texts[k] = b.String()
@@ -113,7 +118,10 @@ type fixture struct {
 	recorded chan error
 }
 
-// newFixture serves a source with these listings and begins to record it.
+// polled is the name of a recorder that has no key for Kalshi.
+const polled = "polled"
+
+// newFixture serves a source with these listings, or searched for if there are none, and begins to record it.
 func newFixture(t testing.TB, ctx context.Context, src fakevenue.Source, listings []data.Listing, serve fakevenue.Options, change func(*live.Options)) (*fixture, error) {
 	f := &fixture{opt: live.Defaults(), played: make(chan error, 1), recorded: make(chan error, 1)}
 	key, public := kalshiTestKey(t)
@@ -122,6 +130,9 @@ func newFixture(t testing.TB, ctx context.Context, src fakevenue.Source, listing
 		c := &choices[l.Key.Venue]
 		c.Limit = 1000
 		c.Events = append(c.Events, l.Event)
+	}
+	if len(listings) == 0 {
+		choices[data.Polymarket], choices[data.Kalshi] = link.Choice{Tags: []string{"synthetic"}, Limit: 1000}, link.Choice{Series: []string{"SYNTH"}, Limit: 1000}
 	}
 	dir := t.TempDir()
 	f.opt.Journal, f.opt.Tapes, f.opt.DiskMin = filepath.Join(dir, "journal"), filepath.Join(dir, "tapes"), 0
@@ -137,6 +148,9 @@ func newFixture(t testing.TB, ctx context.Context, src fakevenue.Source, listing
 	}
 	a := f.venues.Addresses()
 	po, ko := polymarket.Defaults(), kalshi.Defaults()
+	if f.opt.Name == polled {
+		key = nil
+	}
 	po.Gamma, po.CLOB, po.Stream, po.Rate = a.Gamma, a.CLOB, a.Stream, 1000
 	ko.REST, ko.Stream, ko.Key, ko.Rate = a.KalshiREST, a.KalshiStream, key, 1000
 	var venues []link.Venue
@@ -342,44 +356,29 @@ func TestRecord_RoundTripOfRealCaptures(t *testing.T) {
 
 // mergedEvents are a tape's book events, trades and results over all markets, in order, but for each market's first
 // book: those come in the order of subscription.
-func mergedEvents(t *testing.T, dirs ...string) []string {
+func mergedEvents(t *testing.T, dirs ...string) (out []string) {
 	t.Helper()
-	set, err := tape.Open(dirs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rd, err := set.Read(tape.Selection{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rd.Close()
-	var out []string
 	begun := map[data.InstrumentID]bool{}
 	first := false // within a first book
-	var ev data.Event
-	for {
-		if err := rd.Next(&ev); errors.Is(err, io.EOF) {
-			return out
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	eachEvent(t, dirs, func(dict *data.Dictionary, ev *data.Event) {
 		switch ev.Kind {
 		case data.Clear:
 			first = !begun[ev.Inst]
 			begun[ev.Inst] = true
 		case data.Level, data.Delta, data.Trade, data.Settle:
 		default:
-			continue
+			return
 		}
-		key := rd.Dictionary().Listings[ev.Inst].Key
 		if !first {
-			ev.Recv, ev.Seq, ev.Inst = 0, 0, 0
-			out = append(out, fmt.Sprintf("%s %+v", key, ev))
+			e := *ev
+			e.Recv, e.Seq, e.Inst = 0, 0, 0
+			out = append(out, fmt.Sprintf("%s %+v", dict.Listings[ev.Inst].Key, e))
 		}
 		if ev.Last {
 			first = false
 		}
-	}
+	})
+	return out
 }
 
 // decisions runs a tape through the engine with the time gates off and orders that arrive at once. It returns every

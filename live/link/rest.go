@@ -122,7 +122,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		} else {
 			c.pause(after, err)
 		}
-		if err := sleep(ctx, after); err != nil {
+		if err := Sleep(ctx, after); err != nil {
 			return nil, fmt.Errorf("%s %s%s: %w", method, c.Host(), path, err)
 		}
 	}
@@ -134,7 +134,8 @@ func (c *Client) pause(d time.Duration, why error) {
 	c.until, c.why = time.Now().Add(d), why.Error()
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, or returns the error of a context that ended before.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -150,7 +151,7 @@ func (c *Client) once(ctx context.Context, method, path string, query url.Values
 	c.mu.Lock()
 	until := c.until
 	c.mu.Unlock()
-	if err := sleep(ctx, time.Until(until)); err != nil {
+	if err := Sleep(ctx, time.Until(until)); err != nil {
 		return nil, -1, err
 	}
 	if ctx.Value(urgentKey{}) == nil {
