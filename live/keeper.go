@@ -65,6 +65,7 @@ type session struct {
 	conn   link.Conn
 	cancel context.CancelCauseFunc
 	done   chan struct{}
+	spare  chan struct{} // a newer connection has taken over
 	up     time.Time
 	err    error
 }
@@ -356,13 +357,21 @@ func (sh *shard) run(ctx context.Context) {
 			continue
 		}
 		next := sh.begin(ctx)
+		over := time.NewTimer(k.opt.Overlap)
+		taken := false
 		select {
 		case <-next.done: // the new one did not come about: the old one stays
-		case <-time.After(k.opt.Overlap):
+		case <-cur.spare:
+			taken = true
+		case <-over.C:
+			taken = true
+		case <-ctx.Done():
+		}
+		over.Stop()
+		if taken {
 			cur.cancel(errRotated)
 			<-cur.done
 			cur = next
-		case <-ctx.Done():
 		}
 	}
 }
@@ -370,7 +379,7 @@ func (sh *shard) run(ctx context.Context) {
 // begin opens a connection in the background.
 func (sh *shard) begin(ctx context.Context) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
-	s := &session{id: sh.k.next.Add(1), cancel: cancel, done: make(chan struct{})}
+	s := &session{id: sh.k.next.Add(1), cancel: cancel, done: make(chan struct{}), spare: make(chan struct{}, 1)}
 	sh.mu.Lock()
 	sh.sessions = append(sh.sessions, s)
 	sh.mu.Unlock()
@@ -444,6 +453,11 @@ func (k *keeper) request(r *stream.Request, l data.Listing) {
 				err = errors.Join(s.conn.Unsubscribe([]data.Listing{l}), s.conn.Subscribe([]data.Listing{l}))
 			case stream.Reopen:
 				err = errSilent
+			case stream.Retire:
+				select {
+				case s.spare <- struct{}{}:
+				default:
+				}
 			case stream.Renew:
 				select {
 				case sh.renew <- struct{}{}:

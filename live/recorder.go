@@ -38,7 +38,7 @@ type Options struct {
 	SegmentEvery time.Duration // or so old
 	RefreshEvery time.Duration // market records
 	RotateEvery  time.Duration // a connection is changed as planned
-	Overlap      time.Duration // of the old and the new one
+	Overlap      time.Duration // of the old and the new one, at most: it ends when the new one has every book
 	Backoff      time.Duration // before a connection is opened again, doubling
 	BackoffMax   time.Duration
 	PollEvery    time.Duration // books of a venue without a stream
@@ -50,7 +50,7 @@ type Options struct {
 // Defaults lose at most half a second to a power cut and close a segment a quarter of an hour.
 func Defaults() Options {
 	return Options{Name: "arbiter", Journal: "journal", Tapes: "tapes", Stream: stream.Defaults(), QueueBytes: 128 << 20, FlushEvery: 500 * time.Millisecond,
-		SegmentBytes: 256 << 20, SegmentEvery: 15 * time.Minute, RefreshEvery: time.Minute, RotateEvery: 10 * time.Minute, Overlap: 10 * time.Second,
+		SegmentBytes: 256 << 20, SegmentEvery: 15 * time.Minute, RefreshEvery: time.Minute, RotateEvery: 10 * time.Minute, Overlap: 30 * time.Second,
 		Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second, PollEvery: 2 * time.Second, DiskMin: 1 << 30, Log: slog.New(slog.DiscardHandler)}
 }
 
@@ -133,7 +133,13 @@ func NewRecorder(opt Options, venues []link.Venue, choices []link.Choice) (*Reco
 		opt.Log.Warn("the last recording was cut off", "bytes_lost", was.Torn, "last_event", was.Seq, "until", was.Recv.String())
 	}
 	session := r.began.String()
-	r.journal, err = journal.Create(opt.Journal, journal.Header{Recorder: opt.Name, Session: session, Commit: opt.Commit, Began: r.began})
+	header := journal.Header{Recorder: opt.Name, Session: session, Commit: opt.Commit, Began: r.began}
+	for _, v := range venues {
+		if !v.Streams() {
+			header.Polled = append(header.Polled, v.Venue().String())
+		}
+	}
+	r.journal, err = journal.Create(opt.Journal, header)
 	if err != nil {
 		return nil, err
 	}
@@ -338,8 +344,14 @@ func (r *Recorder) roll() error {
 	if err := r.journal.Roll(); err != nil {
 		return err
 	}
-	r.dictionary(0, 0)
-	r.journal.Keyframe(r.stream.Keyframe(r.seq, r.last, nil))
+	known := r.stream.Keyframe(r.seq, r.last, nil)
+	for i := range known {
+		if known[i].Kind == data.Listed { // markets that are over need no record any more
+			r.journal.Listing(known[i].Arg, &r.dict.Listings[known[i].Arg])
+		}
+	}
+	r.dictionary(r.listings, 0)
+	r.journal.Keyframe(known)
 	r.segment = time.Now()
 	r.ship.wakeUp()
 	return r.journal.Write()

@@ -8,9 +8,11 @@ import (
 	"hash/fnv"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,6 +127,7 @@ type judged struct {
 	book  data.Book
 	valid bool
 	at    int       // the newest state of the truth that it is known to have been in
+	anew  bool      // nothing was compared since the last gap: another connection may be behind
 	wrong time.Time // since when it is in no state that the truth was ever in; zero: it is in one
 }
 
@@ -164,7 +167,7 @@ func (j *judge) input(in *data.Input, events []data.Event, dict *data.Dictionary
 			if e.Kind == data.Gap { // of a venue
 				for _, b := range j.books {
 					if b.key.Venue == data.Venue(e.Arg>>8) {
-						b.valid, b.wrong = false, time.Time{}
+						b.valid, b.wrong, b.anew = false, time.Time{}, true
 					}
 				}
 			}
@@ -184,7 +187,7 @@ func (j *judge) input(in *data.Input, events []data.Event, dict *data.Dictionary
 			j.found.gaps[b.key.Venue]++
 			j.found.causes[data.GapCause(e.Arg&0xff)]++
 			j.age(b, time.Now())
-			b.valid, b.wrong = false, time.Time{}
+			b.valid, b.wrong, b.anew = false, time.Time{}, true
 		case data.Clear:
 			j.found.snapshots[b.key.Venue]++
 			b.valid = true
@@ -206,7 +209,15 @@ func (j *judge) compare(b *judged) {
 	sum := bookSum(&b.book)
 	j.truth.mu.Lock()
 	defer j.truth.mu.Unlock()
-	for i := b.at; i < len(b.hist.sums); i++ {
+	at := b.at
+	for b.anew && at > 0 && b.hist.sums[at] != sum {
+		at--
+	}
+	if b.anew && b.hist.sums[at] != sum {
+		at = b.at
+	}
+	b.anew = false
+	for i := at; i < len(b.hist.sums); i++ {
 		if b.hist.sums[i] == sum {
 			if !b.wrong.IsZero() {
 				j.found.wrongFor[v] = max(j.found.wrongFor[v], time.Since(b.wrong))
@@ -279,12 +290,12 @@ type faultCase struct {
 	none         bool          // it is not counted
 	speed        int           // of the tape; 0: 6
 	change       func(o *live.Options)
-	cuts         bool          // connections are ended on purpose
-	stall        time.Duration // the sequencer stands still so long, once
+	cuts         bool // connections are ended on purpose
+	stall        bool // the sequencer stands still until the tape has been served
 }
 
 // moment is what transport and scheduling may take on a busy machine, where twenty recorders run at once.
-const moment = 2 * time.Second
+const moment = 5 * time.Second
 
 // The law of faults: whatever goes wrong, a book that is called valid is the venue's, or is found out in time; every
 // hole is declared; what was received is written or declared lost; in the end every book is right again.
@@ -322,8 +333,8 @@ func TestRecord_FaultsAgainstTheServedTruth(t *testing.T) {
 		"429":                            {faults: []string{"429=0.3", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
 		"5xx":                            {faults: []string{"5xx=0.3", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
 		"HTML with 403":                  {faults: []string{"html-403=0.5", "gap=0.004"}, wrong: both(quiet), stale: both(quiet), cause: data.GapSequence},
-		"planned changes of connections": {cuts: true, change: func(o *live.Options) { o.RotateEvery, o.Overlap = 3*time.Second, time.Second }},
-		"overflow":                       {speed: 1000, stall: 3 * time.Second, cause: data.GapOverflow, stale: both(5 * time.Second), change: func(o *live.Options) { o.QueueBytes = 1 << 20 }},
+		"planned changes of connections": {cuts: true, change: func(o *live.Options) { o.RotateEvery = 3 * time.Second }},
+		"overflow":                       {speed: 1000, stall: true, cause: data.GapOverflow, stale: both(time.Minute), change: func(o *live.Options) { o.QueueBytes = 1 << 20 }},
 		"wrong hashes":                   {faults: []string{"bad-hash"}},
 		"slow":                           {faults: []string{"slow=5000"}, speed: 1, stale: both(conn), cause: data.GapBehind, none: true},
 	}
@@ -361,12 +372,13 @@ func runFault(t *testing.T, from string, until data.Time, fc *faultCase) func(t 
 			return fail(err)
 		}
 	}
+	var venues atomic.Pointer[fakevenue.Server]
 	f, err := newFixture(t, ctx, tr, listings, serve, func(o *live.Options) {
 		n := 0
 		o.OnInput = func(in *data.Input, events []data.Event, dict *data.Dictionary) {
 			j.input(in, events, dict)
-			if n++; n == 1000 {
-				time.Sleep(fc.stall)
+			if n++; n == 1000 && fc.stall {
+				<-venues.Load().Done()
 			}
 		}
 		if fc.change != nil {
@@ -376,6 +388,7 @@ func runFault(t *testing.T, from string, until data.Time, fc *faultCase) func(t 
 	if err != nil {
 		return fail(err)
 	}
+	venues.Store(f.venues)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go j.watch(watching)
@@ -531,7 +544,7 @@ func TestRecord_MarketThatOpensLater(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			f, err := newFixture(t, ctx, tr, nil, fakevenue.Options{Speed: 20, Lockstep: tr.served}, func(o *live.Options) {
-				o.OnInput, o.RefreshEvery, o.PollEvery, o.Name = j.input, 300*time.Millisecond, 200*time.Millisecond, name
+				o.OnInput, o.RefreshEvery, o.PollEvery, o.Name, o.SegmentEvery = j.input, 300*time.Millisecond, 200*time.Millisecond, name, 2*time.Second
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -543,6 +556,16 @@ func TestRecord_MarketThatOpensLater(t *testing.T) {
 			right, found, followed := j.right(), j.findings(), len(j.books)
 			if err := errors.Join(err, f.end()); err != nil {
 				t.Fatal(err)
+			}
+			tapes, _ := filepath.Glob(filepath.Join(f.opt.Tapes, "*"))
+			if len(tapes) < 2 {
+				t.Errorf("%d tapes", len(tapes))
+			}
+			for _, dir := range tapes {
+				text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+				if err != nil || strings.Contains(string(text), "kalshi was polled") != (name == polled) {
+					t.Errorf("%s: polled or not is not noted: %v", dir, err)
+				}
 			}
 			if !right || followed != len(listings) || found.wrong != [data.VenueCount]int{} || len(found.causes) > 0 {
 				t.Errorf("%d of %d markets followed, all right: %v; %+v", followed, len(listings), right, found)

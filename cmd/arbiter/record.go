@@ -70,7 +70,7 @@ func (s *settings) declareRecord() {
 	s.integer("record.segment_mib", "MiB of a segment at which a tape is made", 1, 1<<20, func(v int64) { o.SegmentBytes = v << 20 }, func() int64 { return o.SegmentBytes >> 20 })
 	every("refresh_every", "market records are fetched so often", &o.RefreshEvery)
 	every("rotate_every", "connections are changed so often", &o.RotateEvery)
-	every("overlap", "of the old connection and the new one", &o.Overlap)
+	every("overlap", "of the old connection and the new one, at most: it ends when the new one has every book", &o.Overlap)
 	every("poll_every", "books are polled so often where there is no stream", &o.PollEvery)
 	every("backoff", "before a connection is opened again, doubling", &o.Backoff)
 	every("backoff_max", "longest such pause", &o.BackoffMax)

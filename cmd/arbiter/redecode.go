@@ -95,6 +95,7 @@ func newRedecoding(dir string, h *journal.Header) (*redecoding, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.NotePolled(h.Polled)
 	d := &redecoding{w: w, rec: tape.NewRecording(w, tape.SourceOptions{Recorder: h.Recorder, Connection: "redecoded"})}
 	d.stream = stream.New(stream.Defaults(), &d.dict)
 	return d, nil

@@ -48,6 +48,7 @@ type Header struct {
 	First    bool      `json:"first"`   // the session begins here
 	Seq      uint64    `json:"seq"`     // of the last event before this segment
 	Began    data.Time `json:"began"`
+	Polled   []string  `json:"polled,omitempty"` // venues without a stream: what happened between two polls is not known
 }
 
 // End says how a segment ended.

@@ -52,6 +52,7 @@ const (
 	Resubscribe                          // Inst anew on Conn: the stream forgot it
 	Reopen                               // Conn: it is open and says nothing, or says it too late
 	Renew                                // Conn: it does not bring Inst, and brings others: with an overlap
+	Retire                               // Conn: newer connections have taken over all that it had
 )
 
 // Request asks the owner of the sockets for something.
@@ -537,6 +538,9 @@ func (s *Stream) meet(id data.InstrumentID) {
 		if b := c.book(token, ticker); b != nil && b.Equal(owner.book(token, ticker)) {
 			s.counts.Handovers++
 			m.owner = c.id
+			if !slices.ContainsFunc(owner.insts, func(i data.InstrumentID) bool { return s.markets[i].owner == owner.id && s.markets[i].valid }) {
+				s.requests = append(s.requests, Request{Kind: Retire, Venue: owner.venue, Conn: owner.id, Inst: id})
+			}
 			return
 		}
 	}

@@ -282,7 +282,7 @@ func (v *venues) answer(r Request) {
 			body += string(b) + "}}]}"
 		}
 		v.apply(data.InputRest, r.Venue, 0, body)
-	case i < 0:
+	case i < 0, r.Kind == Retire:
 	case r.Kind == Reopen, r.Kind == Renew:
 		v.close(v.conns[i])
 		v.open(r.Venue)

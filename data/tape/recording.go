@@ -137,6 +137,13 @@ func (r *Recording) messages(events []data.Event, each func(*SourceWriter, []dat
 	return nil
 }
 
+// NotePolled marks a tape whose books of these venues were polled.
+func (w *Writer) NotePolled(venues []string) {
+	for _, v := range venues {
+		w.Note(v + " was polled: what happened between two polls is not known, and no claim about latency can rest on it")
+	}
+}
+
 // ErrEmpty tells that a journal's segment holds no event, so there is nothing to make a tape of.
 var ErrEmpty = errors.New("no events")
 
@@ -154,10 +161,7 @@ func FromJournal(seg journal.Segment, dir string, opt Options) (*Manifest, error
 		case journal.IsHeader:
 			h := &r.Header
 			rec = NewRecording(w, SourceOptions{Recorder: h.Recorder, Connection: "live", Session: h.Session, Part: h.Segment})
-		case journal.IsInput:
-			if r.Input.Kind == data.InputOpen && string(r.Input.Text) == data.ConnPolled {
-				w.Note(r.Input.Venue.String() + " was polled: what happened between two polls is not known, and no claim about latency can rest on it")
-			}
+			w.NotePolled(h.Polled)
 		case journal.IsListing:
 			rec.Listing(r.Index, r.Listing)
 		case journal.IsFees:

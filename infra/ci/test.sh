@@ -16,7 +16,8 @@ if [ "$skips" != 0 ]; then
 fi
 if [ $status != 0 ]; then
 	echo "---- output of what failed"
-	grep -v -E '^(=== (RUN|PAUSE|CONT|NAME)|--- PASS|ok|\?|PASS)' "$log" | tail -400
+	awk '/^=== RUN +[^\/]+$/ { held = "" } { held = held $0 "\n" } /^--- FAIL/ { print held; held = "" } /^--- (PASS|SKIP)/ { held = "" } /^(panic:|FAIL|WARNING: DATA RACE)/ { print held; held = "" }' "$log" |
+		grep -v -E '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)' | head -400
 	exit $status
 fi
 if [ "$skips" != 0 ] && [ -n "${ARBITER_CAPTURES:-}" ]; then
