@@ -34,6 +34,10 @@ const (
 	kindFees    = 103 // u32 index, JSON data.FeeSchedule
 	kindMark    = 104 // markMagic, u64: what lies before this offset of the segment was flushed
 	kindEnd     = 105 // JSON End; the last record of a closed segment
+	kindSession = 106 // JSON, its writer's own: what a session of decisions needs beside its events to be run again
+	kindPairing = 107 // u32 index, JSON data.Pairing
+	kindCommand = 108 // commands that the newest event caused, 44 bytes each
+	kindDigest  = 109 // u64 Seq, 32 bytes: the decisions' digest after that event
 )
 
 const flagKeyframe = 1
@@ -70,6 +74,11 @@ type Record struct {
 	Fees     data.FeeSchedule
 	Header   Header
 	End      End
+	Session  []byte         // What Session; valid until the next record
+	Pairing  data.Pairing   // What Pairing, with Index
+	Commands []data.Command // What Commands; valid until the next record
+	Seq      uint64         // What Digest
+	Digest   [32]byte
 }
 
 // What a Record is.
@@ -83,6 +92,10 @@ const (
 	IsListing
 	IsFees
 	IsEnd
+	IsSession
+	IsPairing
+	IsCommands
+	IsDigest
 )
 
 // head is a record's first bytes.
@@ -154,6 +167,25 @@ func parseEvent(b []byte) data.Event {
 		Arg: le.Uint32(b[56:]), Kind: data.Kind(b[60]), Side: data.Side(b[61]), Last: b[62] == 1}
 }
 
+const commandSize = 44
+
+func appendCommand(dst []byte, c *data.Command) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint64(dst, c.Cause)
+	dst = le.AppendUint64(dst, uint64(c.Order))
+	dst = le.AppendUint64(dst, uint64(c.Qty))
+	dst = le.AppendUint64(dst, uint64(c.Due))
+	dst = le.AppendUint32(dst, uint32(c.Price))
+	dst = le.AppendUint32(dst, uint32(c.Inst))
+	return append(dst, byte(c.Kind), byte(c.Side), byte(c.TIF), 0)
+}
+
+func parseCommand(b []byte) data.Command {
+	le := binary.LittleEndian
+	return data.Command{Cause: le.Uint64(b), Order: data.OrderID(le.Uint64(b[8:])), Qty: data.Qty(le.Uint64(b[16:])), Due: data.Time(le.Uint64(b[24:])),
+		Price: data.Price(le.Uint32(b[32:])), Inst: data.InstrumentID(le.Uint32(b[36:])), Kind: data.CommandKind(b[40]), Side: data.Side(b[41]), TIF: data.TIF(b[42])}
+}
+
 // fill decodes a payload into r; more is false for records that concern the journal alone.
 func (r *Record) fill(h head, payload []byte) (more bool, err error) {
 	switch h.kind {
@@ -174,7 +206,26 @@ func (r *Record) fill(h head, payload []byte) (more bool, err error) {
 			r.Events = append(r.Events, parseEvent(payload[i:]))
 		}
 		return true, nil
-	case kindListing, kindFees:
+	case kindSession:
+		r.What, r.Session = IsSession, payload
+		return true, nil
+	case kindCommand:
+		if len(payload) == 0 || len(payload)%commandSize != 0 {
+			return false, fmt.Errorf("commands of %d bytes", len(payload))
+		}
+		r.What, r.Commands = IsCommands, r.Commands[:0]
+		for i := 0; i < len(payload); i += commandSize {
+			r.Commands = append(r.Commands, parseCommand(payload[i:]))
+		}
+		return true, nil
+	case kindDigest:
+		if len(payload) != 8+len(r.Digest) {
+			return false, fmt.Errorf("a digest of %d bytes", len(payload))
+		}
+		r.What, r.Seq = IsDigest, binary.LittleEndian.Uint64(payload)
+		copy(r.Digest[:], payload[8:])
+		return true, nil
+	case kindListing, kindFees, kindPairing:
 		if len(payload) < 4 {
 			return false, errors.New("a dictionary record without index")
 		}
@@ -182,6 +233,10 @@ func (r *Record) fill(h head, payload []byte) (more bool, err error) {
 		if h.kind == kindListing {
 			r.What, r.Listing = IsListing, data.Listing{}
 			return true, json.Unmarshal(payload[4:], &r.Listing)
+		}
+		if h.kind == kindPairing {
+			r.What, r.Pairing = IsPairing, data.Pairing{}
+			return true, json.Unmarshal(payload[4:], &r.Pairing)
 		}
 		r.What, r.Fees = IsFees, data.FeeSchedule{}
 		return true, json.Unmarshal(payload[4:], &r.Fees)

@@ -141,6 +141,30 @@ func (w *Writer) Listing(index uint32, l *data.Listing) { w.record(kindListing, 
 // Fees appends a dictionary record; it precedes its first use.
 func (w *Writer) Fees(index uint32, f *data.FeeSchedule) { w.record(kindFees, index, f) }
 
+// Pairing appends a dictionary record; it precedes its first use.
+func (w *Writer) Pairing(index uint32, p *data.Pairing) { w.record(kindPairing, index, p) }
+
+// Session appends what a session of decisions needs beside its events to be run again; it precedes the first event.
+func (w *Writer) Session(doc []byte) {
+	w.buf = appendRecord(w.buf, head{recv: w.recv, kind: kindSession}, doc, nil)
+}
+
+// Commands appends what the newest event caused.
+func (w *Writer) Commands(cmds []data.Command) {
+	var b []byte
+	for i := range cmds {
+		b = appendCommand(b, &cmds[i])
+	}
+	if len(b) > 0 {
+		w.buf = appendRecord(w.buf, head{recv: w.recv, kind: kindCommand}, b, nil)
+	}
+}
+
+// Digest appends the decisions' digest after the newest event.
+func (w *Writer) Digest(sum [32]byte) {
+	w.buf = appendRecord(w.buf, head{recv: w.recv, kind: kindDigest}, binary.LittleEndian.AppendUint64(nil, w.seq), sum[:])
+}
+
 func (w *Writer) record(kind uint8, index uint32, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {

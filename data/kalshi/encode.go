@@ -41,11 +41,9 @@ func AppendMessage(dst []byte, m *Message) []byte {
 		dst = append(dst, `,"market_id":""`...)
 		price(`,"price_dollars":`, m.Price)
 		count(`,"delta_fp":`, m.Qty)
-		dst = append(append(append(dst, `,"side":"`...), outcomeName(m.YesSide)...), '"')
-		if m.Time != 0 {
-			dst = append(appendMicros(append(dst, `,"ts":"`...), m.Time), '"')
-			num(`,"ts_ms":`, int64(m.Time)/int64(data.Millisecond))
-		}
+		dst = append(append(append(dst, `,"side":"`...), outcomeName(m.YesSide)...), `","ts":"`...)
+		dst = append(appendMicros(dst, m.Time), '"')
+		num(`,"ts_ms":`, int64(m.Time)/int64(data.Millisecond))
 	case Trade:
 		envelope("trade")
 		text(`,"msg":{"trade_id":`, m.TradeID)
@@ -113,8 +111,11 @@ func AppendLevels(dst []byte, rs []data.Rung) []byte {
 // appendMicros appends a stamp as 2026-08-05T00:00:00.123456Z.
 func appendMicros(dst []byte, t data.Time) []byte {
 	whole := t - t%data.Time(data.Second)
-	text := whole.String()
-	dst = append(dst, text[:len("2026-08-05T00:00:00")]...)
+	text := "1970-01-01T00:00:00" // which a Time shows as none
+	if whole != 0 {
+		text = whole.String()[:len(text)]
+	}
+	dst = append(dst, text...)
 	micros := int64(t-whole)/int64(data.Microsecond) + 1_000_000
 	dst = data.AppendDecimal(append(dst, '.'), micros, 0, 0)
 	n := len(dst)
