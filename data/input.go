@@ -6,18 +6,19 @@ type InputKind uint8
 // What can happen at the boundary to the venues. A recording keeps these verbatim: they are the truth from which
 // events are derived.
 const (
-	_          InputKind = iota
-	InputOpen            // Conn is open. Text: ConnStream or ConnPolled.
-	InputClose           // Conn is over. Text: why.
-	InputFrame           // Text: one WebSocket message, verbatim.
-	InputRest            // Text: name of the resource, newline, body verbatim (RestBooks, RestEvent, ...).
-	InputWant            // Text: native id of a market to follow from now on.
-	InputDrop            // Text: native id of a market that is no longer followed.
-	InputCarry           // Text: native id of a market that Conn was asked to carry.
-	InputLost            // Text: decimal count of frames of Conn that were received and could not be queued.
+	_            InputKind = iota
+	InputOpen              // Conn is open. Text: ConnStream or ConnPolled.
+	InputClose             // Conn is over. Text: why.
+	InputFrame             // Text: one WebSocket message, verbatim.
+	InputRest              // Text: name of the resource, newline, body verbatim (RestBooks, RestEvent, ...).
+	InputWant              // Text: native id of a market to follow from now on.
+	InputDrop              // Text: native id of a market that is no longer followed.
+	InputCarry             // Text: native id of a market that Conn was asked to carry.
+	InputLost              // Text: decimal count of frames of Conn that were received and could not be queued.
+	InputControl           // Text: decimal ControlCode of the operator. It is no fact about a venue.
 )
 
-var inputNames = [...]string{"?", "open", "close", "frame", "rest", "want", "drop", "carry", "lost"}
+var inputNames = [...]string{"?", "open", "close", "frame", "rest", "want", "drop", "carry", "lost", "control"}
 
 // String is the kind's name.
 func (k InputKind) String() string {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -95,6 +96,14 @@ type Recorder struct {
 	ship    *shipper
 	began   data.Time
 
+	in       data.Input // the newest one, from batch
+	batch    batch
+	taken    int // of the batch
+	timer    *time.Timer
+	stop     chan struct{}
+	stopping bool
+	second   time.Time // when the state was last reported
+
 	seq       uint64
 	last      data.Time // of the newest input
 	fees      int       // of the dictionary that the journal has
@@ -118,7 +127,7 @@ func NewRecorder(opt Options, venues []link.Venue, choices []link.Choice) (*Reco
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Recorder{opt: opt, queue: NewQueue(opt.QueueBytes), malformed: map[string]bool{}}
+	r := &Recorder{opt: opt, queue: NewQueue(opt.QueueBytes), malformed: map[string]bool{}, timer: time.NewTimer(time.Hour), stop: make(chan struct{}), second: time.Now()}
 	r.stream = stream.New(opt.Stream, &r.dict)
 	was, err := journal.Recover(opt.Journal)
 	if err != nil {
@@ -163,7 +172,11 @@ func NewRecorder(opt Options, venues []link.Venue, choices []link.Choice) (*Reco
 }
 
 // Run records until ctx ends. What was received by then is written, and every closed segment becomes a tape.
-func (r *Recorder) Run(ctx context.Context) error {
+func (r *Recorder) Run(ctx context.Context) error { return r.run(ctx, r.sequence) }
+
+// run keeps everything that feeds the queue; drive takes from it, by next, until io.EOF.
+func (r *Recorder) run(ctx context.Context, drive func() error) error {
+	stop := r.stop
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -183,16 +196,15 @@ func (r *Recorder) Run(ctx context.Context) error {
 	go func() { defer side.Done(); failed(r.flush(sideCtx)) }()
 	go func() { defer side.Done(); r.ship.run(sideCtx) }()
 	seqDone := make(chan error, 1)
-	stopSeq := make(chan struct{})
 	go func() {
-		err := r.sequence(stopSeq)
+		err := drive()
 		failed(err)
 		seqDone <- err
 	}()
 	<-ctx.Done()
 	wg.Wait() // the sockets are closed, and have said so
 	r.queue.close()
-	close(stopSeq)
+	close(stop)
 	err := <-seqDone
 	stopSide()
 	side.Wait()
@@ -244,68 +256,89 @@ func (r *Recorder) flush(ctx context.Context) error {
 	}
 }
 
-// batchBytes is how much is buffered before it is handed to the operating system within one batch.
-const batchBytes = 256 << 10
-
 // sequence is the one goroutine that stamps events, knows the books and writes the journal.
-func (r *Recorder) sequence(stop chan struct{}) error {
-	var b batch
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	second := time.Now()
-	for stopping := false; ; {
-		select {
-		case <-r.queue.wake:
-		case <-tick.C:
-		case <-stop:
-			stopping = true
-		}
-		b = r.queue.take(b)
-		for i := range b.inputs {
-			q := &b.inputs[i]
-			in := data.Input{Recv: q.recv, Text: b.arena[q.from:q.to], Conn: q.conn, Kind: q.kind, Venue: q.venue}
-			if err := r.input(&in); err != nil {
-				return err
-			}
-		}
-		if err := r.journal.Write(); err != nil {
-			return err
-		}
-		r.ask()
-		if time.Since(second) >= time.Second {
-			r.report(time.Since(second))
-			second = time.Now()
-		}
-		if stopping {
+func (r *Recorder) sequence() error {
+	for {
+		in, err := r.next(0)
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if p := r.journal.Position(); p.Written > r.opt.SegmentBytes || time.Since(r.segment) > r.opt.SegmentEvery {
-			if err := r.roll(); err != nil {
-				return err
-			}
+		if err == nil {
+			err = r.input(in)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
+// next is the next input, valid until the one after it. It is nil when none that was stamped before due is left and due
+// has come (0: never). io.EOF: the recording was stopped, and nothing is left.
+func (r *Recorder) next(due data.Time) (*data.Input, error) {
+	for {
+		if r.taken < len(r.batch.inputs) {
+			q := &r.batch.inputs[r.taken]
+			r.taken++
+			r.in = data.Input{Recv: q.recv, Text: r.batch.arena[q.from:q.to], Conn: q.conn, Kind: q.kind, Venue: q.venue}
+			return &r.in, nil
+		}
+		if err := r.settle(); err != nil {
+			return nil, err
+		}
+		last := r.stopping || due != 0 && r.queue.now() >= due
+		if !last {
+			r.wait(due)
+		}
+		r.batch, r.taken = r.queue.take(r.batch), 0
+		if last && len(r.batch.inputs) == 0 {
+			if r.stopping {
+				return nil, io.EOF
+			}
+			return nil, nil
+		}
+	}
+}
+
+// wait returns when something may have come, when due has, or after a tenth of a second.
+func (r *Recorder) wait(due data.Time) {
+	d := 100 * time.Millisecond
+	if due != 0 {
+		d = min(d, max(0, time.Duration(due.Sub(r.queue.now()))))
+	}
+	r.timer.Reset(d)
+	select {
+	case <-r.queue.wake:
+	case <-r.timer.C:
+	case <-r.stop:
+		r.stopping, r.stop = true, nil
+	}
+}
+
+// settle does what follows a batch: what was written is handed over, what is missing asked for, the state reported.
+func (r *Recorder) settle() error {
+	if err := r.journal.Write(); err != nil {
+		return err
+	}
+	r.ask()
+	if since := time.Since(r.second); since >= time.Second {
+		r.report(since)
+		r.second = time.Now()
+	}
+	if p := r.journal.Position(); !r.stopping && (p.Written > r.opt.SegmentBytes || time.Since(r.segment) > r.opt.SegmentEvery) {
+		return r.roll()
+	}
+	return nil
+}
+
+// batchBytes is how much is buffered before it is handed to the operating system within one batch.
+const batchBytes = 256 << 10
+
 // input decodes and journals one input. What cannot be decoded is journaled all the same: a later version may.
 func (r *Recorder) input(in *data.Input) error {
-	r.journal.Input(in)
-	r.last = in.Recv
-	var err error
-	r.events, err = r.stream.Apply(in, r.events[:0])
-	if err != nil {
-		r.complain(in, err)
-	}
-	r.dictionary(r.listings, r.fees)
+	r.decode(in)
 	for i := range r.events {
 		r.seq++
-		e := &r.events[i]
-		e.Seq = r.seq
-		if e.Exch != 0 && e.Last && e.Kind <= data.Trade {
-			l := &r.lags[in.Venue]
-			d := int64(e.Recv - e.Exch)
-			l.n, l.sum, l.max = l.n+1, l.sum+d, max(l.max, d)
-		}
+		r.events[i].Seq = r.seq
 	}
 	if len(r.events) > 0 {
 		r.journal.Events(r.events)
@@ -317,6 +350,24 @@ func (r *Recorder) input(in *data.Input) error {
 		return r.journal.Write()
 	}
 	return nil
+}
+
+// decode journals an input and leaves what it gives in r.events, not numbered yet.
+func (r *Recorder) decode(in *data.Input) {
+	r.journal.Input(in)
+	r.last = in.Recv
+	var err error
+	if r.events, err = r.stream.Apply(in, r.events[:0]); err != nil {
+		r.complain(in, err)
+	}
+	r.dictionary(r.listings, r.fees)
+	for i := range r.events {
+		if e := &r.events[i]; e.Exch != 0 && e.Last && e.Kind <= data.Trade {
+			l := &r.lags[in.Venue]
+			d := int64(e.Recv - e.Exch)
+			l.n, l.sum, l.max = l.n+1, l.sum+d, max(l.max, d)
+		}
+	}
 }
 
 // complain logs an error of a kind once.

@@ -64,9 +64,21 @@ func synthTape(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := writeRegistry(args[0]+".pairs.yaml", pairings, set.Listings(), cfg.Start); err != nil {
+		return err
+	}
+	if asJSON(c) {
+		return printJSON(c, m)
+	}
+	printTapes(c, []*tape.Manifest{m}, args)
+	return nil
+}
+
+// writeRegistry approves generated pairs.
+func writeRegistry(path string, pairings []data.Pairing, listings []data.Listing, at data.Time) error {
 	reg := pairs.Registry{Version: pairs.Version}
 	for _, p := range pairings {
-		e, err := pairs.Approve(p, set.Listings(), "generator: synthetic markets", time.Unix(0, int64(cfg.Start)))
+		e, err := pairs.Approve(p, listings, "generator: synthetic markets", time.Unix(0, int64(at)))
 		if err != nil {
 			return err
 		}
@@ -76,14 +88,7 @@ func synthTape(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(args[0]+".pairs.yaml", text, 0o644); err != nil {
-		return err
-	}
-	if asJSON(c) {
-		return printJSON(c, m)
-	}
-	printTapes(c, []*tape.Manifest{m}, args)
-	return nil
+	return os.WriteFile(path, text, 0o644)
 }
 
 func listTapes(c *cobra.Command, args []string) error {

@@ -81,6 +81,6 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().Bool("json", false, "print one JSON document instead of tables")
 	root.PersistentFlags().BoolP("quiet", "q", false, "no progress on standard error")
-	root.AddCommand(backtestCommand(), recordCommand(), serveCommand(), dataCommand(), runsCommand(), configCommand(), versionCommand())
+	root.AddCommand(backtestCommand(), recordCommand(), liveCommand(), replayCommand(), serveCommand(), dataCommand(), runsCommand(), configCommand(), versionCommand())
 	return root
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -83,8 +84,11 @@ func (s *settings) declareRecord() {
 	s.duration("record.hash_every", "a Polymarket book's hash is computed at most so often a market", &o.Stream.HashEvery)
 }
 
+// flagged is a setting with a flag of its own.
+type flagged struct{ name, setting string }
+
 // recordFlags are the settings that have a flag of their own in record.
-var recordFlags = []struct{ name, setting string }{
+var recordFlags = []flagged{
 	{"market", "record.markets"}, {"kalshi-series", "record.kalshi_series"}, {"kalshi-event", "record.kalshi_events"}, {"polymarket-tag", "record.polymarket_tags"},
 	{"polymarket-event", "record.polymarket_events"}, {"pairs", "record.pairs"}, {"volume-min", "record.volume_min"}, {"limit", "record.limit"}, {"name", "record.name"},
 	{"journal", "record.journal"}, {"tapes", "record.tapes"}, {"store", "record.store"}, {"listen", "record.listen"}, {"venues-at", "record.venues_at"}, {"for", "record.for"},
@@ -100,8 +104,14 @@ func recordCommand() *cobra.Command {
 			"  arbiter record --config arbiter.yaml --pairs pairs.yaml --store s3://bucket/prefix\n" +
 			"  arbiter record --venues-at 127.0.0.1:8800 --kalshi-series SYNTH --polymarket-tag synthetic   # what `arbiter serve` serves"}
 	configFlags(c)
+	addFlags(c, recordFlags)
+	return c
+}
+
+// addFlags gives settings flags with the table's defaults and meanings.
+func addFlags(c *cobra.Command, flags []flagged) {
 	s := newSettings()
-	for _, fl := range recordFlags {
+	for _, fl := range flags {
 		f := s.find(fl.setting)
 		if f.list {
 			c.Flags().StringArray(fl.name, nil, f.doc+"; may repeat")
@@ -113,7 +123,6 @@ func recordCommand() *cobra.Command {
 		}
 		c.Flags().String(fl.name, text, f.doc)
 	}
-	return c
 }
 
 func runRecord(c *cobra.Command, _ []string) error {
@@ -151,11 +160,12 @@ func runRecord(c *cobra.Command, _ []string) error {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.length))
 		defer cancel()
 	}
-	return watchRecorder(ctx, c, rec, r.listen)
+	return watchRun(ctx, c, rec.Run, rec, r.listen, nil, func() any { return rec.Status() })
 }
 
-// watchRecorder runs a recorder with its status line and its pages.
-func watchRecorder(ctx context.Context, c *cobra.Command, r *live.Recorder, address string) error {
+// watchRun runs a recording or a session with its status lines and pages, and prints how it stands at the end. line, if
+// not nil, is said before the recorder's.
+func watchRun(ctx context.Context, c *cobra.Command, run func(context.Context) error, r *live.Recorder, address string, line func() string, final func() any) error {
 	if address != "" {
 		ln, err := net.Listen("tcp", address)
 		if err != nil {
@@ -166,22 +176,28 @@ func watchRecorder(ctx context.Context, c *cobra.Command, r *live.Recorder, addr
 		go s.Serve(ln)
 	}
 	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	go func() { done <- run(ctx) }()
 	quiet, _ := c.Flags().GetBool("quiet")
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
+	say := func(w io.Writer) {
+		if line != nil {
+			fmt.Fprintln(w, line())
+		}
+		s := r.Status()
+		fmt.Fprintln(w, s.Line())
+	}
 	for {
 		select {
 		case err := <-done:
-			s := r.Status()
 			if asJSON(c) {
-				return errors.Join(printJSON(c, s), ended(err))
+				return errors.Join(printJSON(c, final()), ended(err))
 			}
-			fmt.Fprintln(c.OutOrStdout(), s.Line())
+			say(c.OutOrStdout())
 			return ended(err)
 		case <-tick.C:
-			if s := r.Status(); !quiet {
-				fmt.Fprintln(c.ErrOrStderr(), s.Line())
+			if !quiet {
+				say(c.ErrOrStderr())
 			}
 		}
 	}

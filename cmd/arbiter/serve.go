@@ -32,6 +32,7 @@ func serveCommand() *cobra.Command {
 	f.Uint64("seed", 1, "of the markets and the faults")
 	f.Int("pairs", 4, "generated markets on both venues")
 	f.Int("rate", 4, "generated changes a market and second")
+	f.String("pairs-file", "", "write the registry of the generated pairs here")
 	f.String("length", "1h", "length of the generated tape")
 	return c
 }
@@ -112,6 +113,14 @@ func generate(c *cobra.Command, dir string, seed uint64) error {
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
-	_, _, err = market.Write(cfg, dir, tape.Options{Commit: commit})
-	return err
+	_, pairings, err := market.Write(cfg, dir, tape.Options{Commit: commit})
+	path, _ := c.Flags().GetString("pairs-file")
+	if err != nil || path == "" {
+		return err
+	}
+	set, err := tape.Open(dir)
+	if err != nil {
+		return err
+	}
+	return writeRegistry(path, pairings, set.Listings(), cfg.Start)
 }

@@ -241,7 +241,7 @@ func (r *Record) fill(h head, payload []byte) (more bool, err error) {
 		r.What, r.Fees = IsFees, data.FeeSchedule{}
 		return true, json.Unmarshal(payload[4:], &r.Fees)
 	}
-	if h.kind >= byte(data.InputOpen) && h.kind <= byte(data.InputLost) {
+	if h.kind >= byte(data.InputOpen) && h.kind <= byte(data.InputControl) {
 		r.What = IsInput
 		r.Input = data.Input{Kind: data.InputKind(h.kind), Venue: data.Venue(h.venue), Conn: h.conn, Recv: h.recv, Text: payload}
 		return true, nil

@@ -275,6 +275,12 @@ func (s *Stream) apply(in *data.Input, out []data.Event) ([]data.Event, error) {
 		return s.drop(key(), in.Recv, out), nil
 	case data.InputRest:
 		return s.rest(in, out)
+	case data.InputControl:
+		code, ok := wire.ParseInt(in.Text)
+		if !ok || code < int64(data.Halt) || code > int64(data.Flatten) {
+			return out, fmt.Errorf("stream: control %q is not known", in.Text)
+		}
+		return append(out, data.Event{Kind: data.Control, Inst: data.NoInstrument, Recv: in.Recv, Arg: uint32(code), Last: true}), nil
 	}
 	c := s.conn(in.Venue, in.Conn)
 	if c == nil {

@@ -114,8 +114,8 @@ func (r *Recording) messages(events []data.Event, each func(*SourceWriter, []dat
 	r.buf = r.buf[:0]
 	for i := range events {
 		e := events[i]
-		if !e.Kind.World() {
-			continue // a session's own: replay reads the journal
+		if !e.Kind.World() || e.Kind == data.Paired {
+			continue // a session's own: replay reads the journal, and approvals stand in a registry
 		}
 		s, err := r.translate(&e)
 		if err != nil {
