@@ -43,6 +43,7 @@ type Session struct {
 	opening []data.Event
 	events  []data.Event // of the newest input, from at on not delivered yet
 	at      int
+	mid     bool        // within a message, which is never split
 	held    *data.Input // taken from the queue, not applied: something is due before it
 	timers  timers
 	fresh   []data.Event // delivered, not journaled
@@ -117,7 +118,7 @@ func (s *Session) Run(ctx context.Context) error {
 
 func (s *Session) watch(ev *data.Event, cmds []data.Command) {
 	s.running.Store(int32(s.engine.Running()))
-	if s.seq-s.marked >= digestEvery {
+	if s.seq-s.marked >= digestEvery && ev.Last {
 		s.note()
 	}
 	if s.opt.Watch != nil {
@@ -141,7 +142,8 @@ func (s *Session) flush() {
 	}
 }
 
-// Next delivers what comes first: the opening, what is due, or the next event that was received (ties: due first).
+// Next delivers what comes first: the opening, what is due, or the next event that was received (ties: due first, but not
+// within a message).
 func (s *Session) Next(ev *data.Event) error {
 	for {
 		if len(s.opening) > 0 {
@@ -153,9 +155,10 @@ func (s *Session) Next(ev *data.Event) error {
 		due, waits := s.due()
 		switch {
 		case s.at < len(s.events):
-			if next := &s.events[s.at]; !waits || due > next.Recv {
+			if next := &s.events[s.at]; s.mid || !waits || due > next.Recv {
 				*ev = *next
 				s.at++
+				s.mid = !ev.Last
 				s.orders.Apply(ev)
 				s.pair(ev)
 				return s.deliver(ev)

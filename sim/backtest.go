@@ -106,6 +106,7 @@ type Backtest struct {
 	order uint64
 	seq   uint64
 	now   data.Time
+	mid   bool      // within a message, which is never split
 	last  data.Time // receive time of the tape's end
 	start []data.Event
 	out   []data.Event
@@ -183,7 +184,7 @@ func (b *Backtest) Exchange() *exchange.Exchange { return b.x }
 // Now is the time of the event last delivered.
 func (b *Backtest) Now() data.Time { return b.now }
 
-// Next delivers what comes first: what is due, or the tape's next event (ties: due first).
+// Next delivers what comes first: what is due, or the tape's next event (ties: due first, but not within a message).
 func (b *Backtest) Next(ev *data.Event) error {
 	for {
 		if b.head >= len(b.queue) && !b.eof {
@@ -200,7 +201,7 @@ func (b *Backtest) Next(ev *data.Event) error {
 			return b.deliver(ev)
 		}
 		tape := b.head < len(b.queue)
-		if len(b.due) > 0 && (!tape || b.due[0].at <= b.queue[b.head].ev.Recv) {
+		if len(b.due) > 0 && (!tape || !b.mid && b.due[0].at <= b.queue[b.head].ev.Recv) {
 			d := heap.Pop(&b.due).(due)
 			if !tape && d.at > b.last.Add(b.cfg.Drain) {
 				continue // whatever asks to be woken for ever is not
@@ -223,6 +224,7 @@ func (b *Backtest) Next(ev *data.Event) error {
 			return io.EOF
 		}
 		b.pop(ev)
+		b.mid = !ev.Last
 		if ev.Last && len(b.late) > 0 {
 			b.release(ev.Inst, ev.Recv)
 		}

@@ -39,6 +39,8 @@ var recorderKills = flag.Int("recorder-kills", 5, "how often a recording process
 type venueProcess struct {
 	*fakevenue.Server
 	truth *truth
+	dir   string // the tape that is served
+	pairs []data.Pairing
 	env   []string // with a key for Kalshi's handshake
 	host  string
 }
@@ -47,15 +49,15 @@ type venueProcess struct {
 func serveMarkets(t *testing.T, ctx context.Context, cfg market.Config, opt fakevenue.Options) *venueProcess {
 	t.Helper()
 	from := filepath.Join(t.TempDir(), "a")
-	if _, _, err := market.Write(cfg, from, tape.Options{}); err != nil {
+	_, pairs, err := market.Write(cfg, from, tape.Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	rd, _ := openTape(t, from)
-	v := &venueProcess{truth: &truth{Source: rd, markets: map[data.MarketKey]*history{}}}
+	v := &venueProcess{dir: from, pairs: pairs, truth: &truth{Source: rd, markets: map[data.MarketKey]*history{}}}
 	text := testPEM(t)
 	v.env = []string{envKalshiID + "=test", envKalshiKey + "=" + text}
 	opt.Await, opt.Lockstep = 1, v.truth.served
-	var err error
 	if v.Server, err = fakevenue.New(v.truth, opt); err != nil {
 		t.Fatal(err)
 	}
