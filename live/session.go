@@ -50,6 +50,7 @@ type Session struct {
 	seq     uint64
 	now     data.Time
 	paired  map[string]bool
+	halted  bool // by the operator, at the start
 	running atomic.Int32
 	marked  uint64 // event of the newest digest
 }
@@ -69,6 +70,11 @@ func NewSession(opt Options, sopt SessionOptions, venues []link.Venue, choices [
 	}
 	if err != nil {
 		return nil, errors.Join(err, r.journal.Abandon())
+	}
+	if why, halted := Halted(opt.Journal); halted {
+		opt.Log.Warn("halted by the operator", "since", why)
+		s.halted = true
+		s.opening = append(slices.Clone(s.opening), data.Event{Kind: data.Control, Arg: uint32(data.Halt), Inst: data.NoInstrument, Last: true})
 	}
 	r.journal.Session(sopt.Document)
 	return s, nil
@@ -106,6 +112,7 @@ func (s *Session) Run(ctx context.Context) error {
 		stop()
 	}()
 	defer close(ended)
+	go s.operator(ended, s.halted)
 	return s.r.run(inner, func() error {
 		err := engine.Run(s, s.engine, s.watch)
 		if !errors.Is(err, io.EOF) {

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"arbiter/data"
@@ -89,15 +93,33 @@ type tally struct {
 	Residuals int            `json:"ended_with_residual"`
 	Net       data.Money     `json:"net"`
 	Unhedged  data.Money     `json:"unhedged"`
+	Realised  data.Money     `json:"realised"`
+	Fees      data.Money     `json:"fees"`
+	Running   int            `json:"plans_under_way"`
+	Halted    string         `json:"halted,omitempty"` // since when and why
+	Positions []held         `json:"positions"`
 	Refusals  map[string]int `json:"refusals"`
 	Digest    string         `json:"digest"`
 	Recording live.Status    `json:"recording"`
+	looked    data.Time      // when account and positions were last copied
+}
+
+// held is a position.
+type held struct {
+	Market string     `json:"market"`
+	Title  string     `json:"title"`
+	Qty    data.Qty   `json:"qty"` // YES contracts; below zero: NO contracts
+	Cost   data.Money `json:"cost"`
 }
 
 // watch follows an engine's decisions.
-func (t *tally) watch(e *engine.Engine, log *slog.Logger) {
+func (t *tally) watch(ev *data.Event, e *engine.Engine, log *slog.Logger) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if ev.Recv.Sub(t.looked) >= data.Second/2 {
+		t.looked = ev.Recv
+		t.look(e)
+	}
 	for i := range e.Decisions() {
 		switch d := &e.Decisions()[i]; d.Kind {
 		case engine.Seen:
@@ -117,6 +139,42 @@ func (t *tally) watch(e *engine.Engine, log *slog.Logger) {
 		}
 	}
 	t.Unhedged = e.UnhedgedNow()
+}
+
+// look copies the account.
+func (t *tally) look(e *engine.Engine) {
+	a := e.Account()
+	t.Realised, t.Fees, t.Running, t.Positions = a.Realised, a.Fees, e.Running(), t.Positions[:0]
+	for i, p := range a.Positions {
+		if p.Qty != 0 {
+			l := e.Markets().All[i].Listing
+			t.Positions = append(t.Positions, held{l.Key.String(), l.Title, p.Qty, p.Cost})
+		}
+	}
+}
+
+// publish leaves the state for `status`, every second until stop is closed.
+func (t *tally) publish(stop <-chan struct{}, dir string, r *live.Recorder, log *slog.Logger) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		t.mu.Lock()
+		t.Recording = r.Status()
+		t.Halted, _ = live.Halted(dir)
+		doc, err := json.MarshalIndent(t, "", " ")
+		t.mu.Unlock()
+		if err == nil {
+			err = live.WriteStatus(dir, doc)
+		}
+		if err != nil {
+			log.Warn("the state could not be written for status", "error", err)
+		}
+	}
 }
 
 func (t *tally) line() string {
@@ -170,7 +228,7 @@ func runLive(c *cobra.Command, _ []string) error {
 		Engine: func(dict *data.Dictionary) (*engine.Engine, error) {
 			return engine.New(s.engine, dict, newStrategies(s)...)
 		},
-		Watch: func(*data.Event, []data.Command) { t.watch(session.Engine(), opt.Log) },
+		Watch: func(ev *data.Event, _ []data.Command) { t.watch(ev, session.Engine(), opt.Log) },
 	}
 	if session, err = live.NewSession(opt, sopt, venues, choices); err != nil {
 		return dataError{err}
@@ -182,11 +240,87 @@ func runLive(c *cobra.Command, _ []string) error {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.length))
 		defer cancel()
 	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go t.publish(stop, opt.Journal, session.Recorder(), opt.Log)
 	return watchRun(ctx, c, session.Run, session.Recorder(), r.listen, t.line, func() any {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.look(session.Engine())
 		d := session.Engine().Digest()
 		t.Digest, t.Recording = hex.EncodeToString(d[:]), session.Recorder().Status()
 		return t
 	})
+}
+
+// operatorCommands are what an operator says to a session, by files in the journal's folder.
+func operatorCommands() []*cobra.Command {
+	folder := func(c *cobra.Command) string {
+		dir, _ := c.Flags().GetString("journal")
+		return dir
+	}
+	status := &cobra.Command{Use: "status", Short: "Show a live session: positions, plans under way, exposure, feeds", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		doc, age, err := live.ReadStatus(folder(c))
+		if err != nil {
+			return dataError{err}
+		}
+		if asJSON(c) {
+			_, err := c.OutOrStdout().Write(append(doc, '\n'))
+			return err
+		}
+		var t tally
+		if err := json.Unmarshal(doc, &t); err != nil {
+			return dataError{fmt.Errorf("status: %w", err)}
+		}
+		t.print(c, age)
+		return nil
+	}}
+	halt := &cobra.Command{Use: "halt [REASON]", Short: "Let no session on the folder begin a plan, now and after restarts, until resume", Args: cobra.ArbitraryArgs,
+		Example: "  arbiter halt --journal journal rules of KXGOLD changed", RunE: func(c *cobra.Command, args []string) error {
+			if err := live.Halt(folder(c), strings.Join(args, " "), time.Now()); err != nil {
+				return dataError{err}
+			}
+			fmt.Fprintln(c.OutOrStdout(), "halted; plans under way are brought to their end")
+			return nil
+		}}
+	resume := &cobra.Command{Use: "resume", Short: "Lift a halt", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if err := live.Resume(folder(c)); err != nil {
+			return dataError{err}
+		}
+		fmt.Fprintln(c.OutOrStdout(), "resumed")
+		return nil
+	}}
+	out := []*cobra.Command{status, halt, resume}
+	for _, c := range out {
+		c.Flags().String("journal", newSettings().record.opt.Journal, "the session's journal")
+	}
+	return out
+}
+
+// print shows a session's state.
+func (t *tally) print(c *cobra.Command, age time.Duration) {
+	w := c.OutOrStdout()
+	fmt.Fprintln(w, t.Banner)
+	if age > 5*time.Second {
+		fmt.Fprintf(w, "NOT RUNNING: this was %s ago\n", age.Round(time.Second))
+	}
+	if t.Halted != "" {
+		fmt.Fprintf(w, "HALTED since %s\n", t.Halted)
+	}
+	fmt.Fprintf(w, "opportunities %d, attempted %d, finished %d (%d with a residual), under way %d\n", t.Seen, t.Attempted, t.Finished, t.Residuals, t.Running)
+	fmt.Fprintf(w, "net of executions %s, realised %s, fees %s, unhedged %s\n", t.Net, t.Realised, t.Fees, t.Unhedged)
+	fmt.Fprintln(w, t.Recording.Line())
+	if len(t.Positions) == 0 {
+		return
+	}
+	positions := plainTable(c)
+	positions.AppendHeader(table.Row{"market", "title", "contracts", "cost"})
+	for _, p := range t.Positions {
+		positions.AppendRow(table.Row{p.Market, p.Title, p.Qty, p.Cost})
+	}
+	positions.SetColumnConfigs([]table.ColumnConfig{{Number: 1, WidthMax: 40, WidthMaxEnforcer: text.Trim}, {Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Number: 4, Align: text.AlignRight, AlignHeader: text.AlignRight}})
+	positions.Render()
 }
 
 // balances are the simulated cash at the start.

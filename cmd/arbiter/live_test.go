@@ -259,6 +259,50 @@ func TestLive_KilledAndReplayed(t *testing.T) {
 	t.Logf("%+v", r)
 }
 
+// A halt takes effect within a quarter of a second, is latched over a restart, and is lifted by resume alone.
+func TestLive_HaltIsLatched(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	v, registry := tradable(t, ctx, fakevenue.Options{Speed: 8})
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "journal")
+	said := make(chan time.Time, 1)
+	go func() {
+		time.Sleep(4 * time.Second)
+		said <- time.Now()
+		if code := executeTo(context.Background(), []string{"halt", "--journal", folder, "a", "test"}, io.Discard, io.Discard); code != 0 {
+			t.Errorf("halt: exit code %d", code)
+		}
+	}()
+	before := paperSession(t, v, registry, dir, "--for", "6s")
+	_, halt := sessionOrders(t, folder)
+	if before.Attempted == 0 || halt == 0 || time.Duration(int64(halt)-(<-said).UnixNano()) > 250*time.Millisecond+moment {
+		t.Errorf("%d attempted, halted at %s", before.Attempted, halt)
+	}
+	status := func() string {
+		out := &bytes.Buffer{}
+		if code := executeTo(context.Background(), []string{"status", "--journal", folder}, out, t.Output()); code != 0 {
+			t.Fatalf("status: exit code %d", code)
+		}
+		return out.String()
+	}
+	if text := status(); !strings.Contains(text, "PAPER") || !strings.Contains(text, "HALTED since") || !strings.Contains(text, "a test") {
+		t.Errorf("the status says\n%s", text)
+	}
+	if after := paperSession(t, v, registry, dir, "--for", "4s"); after.Attempted != 0 || after.Seen == 0 {
+		t.Errorf("after a restart, halted: %d seen, %d attempted", after.Seen, after.Attempted)
+	}
+	if code := executeTo(context.Background(), []string{"resume", "--journal", folder}, io.Discard, t.Output()); code != 0 {
+		t.Fatalf("resume: exit code %d", code)
+	}
+	if after := paperSession(t, v, registry, dir, "--for", "4s"); after.Attempted == 0 {
+		t.Errorf("resumed: %d seen, %d attempted", after.Seen, after.Attempted)
+	}
+	if r := replay(t, folder); r.Sessions != 3 || r.Difference != "" || r.Unfinished {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A journal without decisions is told so.
 func TestReplay_OfARecordingAlone(t *testing.T) {
 	dir := t.TempDir()

@@ -82,5 +82,6 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().Bool("json", false, "print one JSON document instead of tables")
 	root.PersistentFlags().BoolP("quiet", "q", false, "no progress on standard error")
 	root.AddCommand(backtestCommand(), recordCommand(), liveCommand(), replayCommand(), serveCommand(), dataCommand(), runsCommand(), configCommand(), versionCommand())
+	root.AddCommand(operatorCommands()...)
 	return root
 }

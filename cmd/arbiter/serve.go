@@ -39,7 +39,7 @@ func serveCommand() *cobra.Command {
 
 func runServe(c *cobra.Command, _ []string) error {
 	f := c.Flags()
-	var opt fakevenue.Options
+	opt := fakevenue.Options{Now: true}
 	opt.Address, _ = f.GetString("listen")
 	opt.Speed, _ = f.GetFloat64("speed")
 	opt.Await, _ = f.GetInt("await")

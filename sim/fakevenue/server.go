@@ -36,7 +36,8 @@ type Options struct {
 	Address  string           // to listen on; "127.0.0.1:0" takes a free port
 	Speed    float64          // tape seconds a second; 0: as fast as it can be read
 	Await    int              // subscriptions to markets before the tape runs
-	Shift    data.Duration    // added to every stamp, so that an old tape is of now; reckoned anew when it begins to run
+	Shift    data.Duration    // added to every stamp, so that an old tape is of now
+	Now      bool             // Shift is reckoned anew when the tape begins to run
 	Faults   Faults           // none by default
 	Seed     uint64           // of the faults
 	Key      *rsa.PublicKey   // that Kalshi's handshake must be signed with; nil: any signature is taken
@@ -184,7 +185,7 @@ func (s *Server) Play(ctx context.Context) error {
 	var zero data.Time
 	if err == nil {
 		zero = next[0].Recv
-		if s.opt.Shift != 0 { // it was of when the server was made
+		if s.opt.Now {
 			s.mu.Lock()
 			s.opt.Shift = data.Time(began.UnixNano()).Sub(zero)
 			s.mu.Unlock()
