@@ -84,7 +84,8 @@ func runServe(c *cobra.Command, _ []string) error {
 		return usageError{err}
 	}
 	defer s.Close()
-	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --venues-at %s ...\n", len(set.Listings()), opt.Address, opt.Address)
+	host := strings.TrimSuffix(strings.TrimPrefix(s.Addresses().Gamma, "http://"), "/gamma")
+	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --venues-at %s ...\n", len(set.Listings()), host, host)
 	err = s.Play(c.Context())
 	if err == nil { // the tape is over: what it left stays there to be asked for
 		<-c.Context().Done()
