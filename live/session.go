@@ -53,6 +53,7 @@ type Session struct {
 	halted  bool // by the operator, at the start
 	running atomic.Int32
 	marked  uint64 // event of the newest digest
+	latency latency
 }
 
 // digestEvery is the number of events between two digests in the journal.
@@ -64,7 +65,7 @@ func NewSession(opt Options, sopt SessionOptions, venues []link.Venue, choices [
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{r: r, opt: sopt, opening: sopt.Opening, paired: map[string]bool{}, now: r.began}
+	s := &Session{r: r, opt: sopt, opening: sopt.Opening, paired: map[string]bool{}, now: r.began, latency: newLatency()}
 	if s.orders, err = sopt.Orders(&r.dict); err == nil {
 		s.engine, err = sopt.Engine(&r.dict)
 	}
@@ -125,6 +126,9 @@ func (s *Session) Run(ctx context.Context) error {
 
 func (s *Session) watch(ev *data.Event, cmds []data.Command) {
 	s.running.Store(int32(s.engine.Running()))
+	if ev.Last && ev.Inst != data.NoInstrument && ev.Kind <= data.Trade { // a venue's message was decided on
+		note(s.latency.decide[s.r.dict.Listings[ev.Inst].Key.Venue], s.r.queue.now().Sub(ev.Recv))
+	}
 	if s.seq-s.marked >= digestEvery && ev.Last {
 		s.note()
 	}
@@ -258,10 +262,13 @@ func (s *Session) Do(cmd *data.Command) error {
 		s.timers.push(timer{at: max(cmd.Due, s.now), order: cmd.Order})
 		return nil
 	}
+	began := s.r.queue.now()
 	if err := s.r.journal.Write(); err != nil {
 		return err
 	}
-	return s.orders.Do(cmd, s.now)
+	err := s.orders.Do(cmd, s.now)
+	note(s.latency.act[s.r.dict.Listings[cmd.Inst].Key.Venue], s.r.queue.now().Sub(began))
+	return err
 }
 
 // timer is a WakeAt.

@@ -225,7 +225,7 @@ var importTable = map[string][]string{
 	"live/link":          {"data", "github.com/gorilla/websocket", "golang.org/x/time/"},
 	"live/polymarket":    {"data", "data/", "live/link"},
 	"live/kalshi":        {"data", "data/", "live/link"},
-	"live":               {"data", "data/", "strategies/engine", "live/", "github.com/prometheus/"},
+	"live":               {"data", "data/", "strategies/engine", "live/", "github.com/prometheus/", "github.com/HdrHistogram/"},
 	"cmd/arbiter":        {"live", "live/", "testdata/captures", "data", "data/", "strategies", "strategies/", "sim", "sim/", "github.com/", "golang.org/x/term"},
 	"testdata/captures":  {},
 }

@@ -86,22 +86,25 @@ func replayCommand() *cobra.Command {
 // tally is what a session has done, for its status lines.
 type tally struct {
 	mu        sync.Mutex
-	Banner    string         `json:"mode"`
-	Seen      int            `json:"opportunities_seen"`
-	Attempted int            `json:"attempted"`
-	Finished  int            `json:"finished"`
-	Residuals int            `json:"ended_with_residual"`
-	Net       data.Money     `json:"net"`
-	Unhedged  data.Money     `json:"unhedged"`
-	Realised  data.Money     `json:"realised"`
-	Fees      data.Money     `json:"fees"`
-	Running   int            `json:"plans_under_way"`
-	Halted    string         `json:"halted,omitempty"` // since when and why
-	Positions []held         `json:"positions"`
-	Refusals  map[string]int `json:"refusals"`
-	Digest    string         `json:"digest"`
-	Recording live.Status    `json:"recording"`
-	looked    data.Time      // when account and positions were last copied
+	Banner    string            `json:"mode"`
+	Seen      int               `json:"opportunities_seen"`
+	Attempted int               `json:"attempted"`
+	Finished  int               `json:"finished"`
+	Residuals int               `json:"ended_with_residual"`
+	Net       data.Money        `json:"net"`
+	Unhedged  data.Money        `json:"unhedged"`
+	Realised  data.Money        `json:"realised"`
+	Fees      data.Money        `json:"fees"`
+	Running   int               `json:"plans_under_way"`
+	Halted    string            `json:"halted,omitempty"` // since when and why
+	Positions []held            `json:"positions"`
+	Latency   []live.LatencyRow `json:"latency"`
+	Pauses    live.Pauses       `json:"gc_pauses"`
+	Refusals  map[string]int    `json:"refusals"`
+	Digest    string            `json:"digest"`
+	Recording live.Status       `json:"recording"`
+	looked    data.Time         // when account and positions were last copied
+	measured  data.Time         // and the latencies
 }
 
 // held is a position.
@@ -113,12 +116,17 @@ type held struct {
 }
 
 // watch follows an engine's decisions.
-func (t *tally) watch(ev *data.Event, e *engine.Engine, log *slog.Logger) {
+func (t *tally) watch(ev *data.Event, s *live.Session, log *slog.Logger) {
+	e := s.Engine()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if ev.Recv.Sub(t.looked) >= data.Second/2 {
 		t.looked = ev.Recv
-		t.look(e)
+		t.look(s)
+	}
+	if ev.Recv.Sub(t.measured) >= 10*data.Second { // quantiles take a while
+		t.measured = ev.Recv
+		t.measure(s)
 	}
 	for i := range e.Decisions() {
 		switch d := &e.Decisions()[i]; d.Kind {
@@ -141,8 +149,12 @@ func (t *tally) watch(ev *data.Event, e *engine.Engine, log *slog.Logger) {
 	t.Unhedged = e.UnhedgedNow()
 }
 
+// measure copies the latencies.
+func (t *tally) measure(s *live.Session) { t.Latency, t.Pauses = s.Latency(), live.ReadPauses() }
+
 // look copies the account.
-func (t *tally) look(e *engine.Engine) {
+func (t *tally) look(s *live.Session) {
+	e := s.Engine()
 	a := e.Account()
 	t.Realised, t.Fees, t.Running, t.Positions = a.Realised, a.Fees, e.Running(), t.Positions[:0]
 	for i, p := range a.Positions {
@@ -228,7 +240,7 @@ func runLive(c *cobra.Command, _ []string) error {
 		Engine: func(dict *data.Dictionary) (*engine.Engine, error) {
 			return engine.New(s.engine, dict, newStrategies(s)...)
 		},
-		Watch: func(ev *data.Event, _ []data.Command) { t.watch(ev, session.Engine(), opt.Log) },
+		Watch: func(ev *data.Event, _ []data.Command) { t.watch(ev, session, opt.Log) },
 	}
 	if session, err = live.NewSession(opt, sopt, venues, choices); err != nil {
 		return dataError{err}
@@ -246,7 +258,8 @@ func runLive(c *cobra.Command, _ []string) error {
 	return watchRun(ctx, c, session.Run, session.Recorder(), r.listen, t.line, func() any {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.look(session.Engine())
+		t.look(session)
+		t.measure(session)
 		d := session.Engine().Digest()
 		t.Digest, t.Recording = hex.EncodeToString(d[:]), session.Recorder().Status()
 		return t
@@ -310,6 +323,24 @@ func (t *tally) print(c *cobra.Command, age time.Duration) {
 	fmt.Fprintf(w, "opportunities %d, attempted %d, finished %d (%d with a residual), under way %d\n", t.Seen, t.Attempted, t.Finished, t.Residuals, t.Running)
 	fmt.Fprintf(w, "net of executions %s, realised %s, fees %s, unhedged %s\n", t.Net, t.Realised, t.Fees, t.Unhedged)
 	fmt.Fprintln(w, t.Recording.Line())
+	right := func(tb table.Writer, columns ...int) {
+		var cs []table.ColumnConfig
+		for _, n := range columns {
+			cs = append(cs, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
+		}
+		tb.SetColumnConfigs(append(cs, table.ColumnConfig{Number: 1, WidthMax: 40, WidthMaxEnforcer: text.Trim}))
+	}
+	if len(t.Latency) > 0 {
+		rows := plainTable(c)
+		rows.AppendHeader(table.Row{"latency", "of", "n", "p50", "p99", "p99.99", "longest"})
+		for _, l := range t.Latency {
+			d := func(ns int64) string { return time.Duration(ns).Round(100 * time.Nanosecond).String() }
+			rows.AppendRow(table.Row{l.Venue, l.Of, l.N, d(l.P50), d(l.P99), d(l.P9999), d(l.Max)})
+		}
+		right(rows, 3, 4, 5, 6, 7)
+		rows.Render()
+		fmt.Fprintf(w, "garbage collector: %d pauses, the longest %s\n", t.Pauses.N, t.Pauses.Max)
+	}
 	if len(t.Positions) == 0 {
 		return
 	}
@@ -318,8 +349,7 @@ func (t *tally) print(c *cobra.Command, age time.Duration) {
 	for _, p := range t.Positions {
 		positions.AppendRow(table.Row{p.Market, p.Title, p.Qty, p.Cost})
 	}
-	positions.SetColumnConfigs([]table.ColumnConfig{{Number: 1, WidthMax: 40, WidthMaxEnforcer: text.Trim}, {Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight},
-		{Number: 4, Align: text.AlignRight, AlignHeader: text.AlignRight}})
+	right(positions, 3, 4)
 	positions.Render()
 }
 

@@ -98,6 +98,14 @@ func TestLive_ReplayIsIdentical(t *testing.T) {
 			if r.Sessions != 1 || r.Difference != "" || r.Unfinished || r.Digests < 2 || r.Commands < 20 || got.Finished < 5 {
 				t.Errorf("the session and its replay: %+v, %+v", got.Finished, r)
 			}
+			if len(got.Latency) != 4 {
+				t.Errorf("latencies %+v: two of each venue are wanted", got.Latency)
+			}
+			for _, l := range got.Latency {
+				if l.N == 0 || l.P50 <= 0 || l.P50 > l.P99 || l.P99 > l.P9999 || l.P9999 > l.Max {
+					t.Errorf("latency %+v", l)
+				}
+			}
 			if faults != "" {
 				return
 			}
