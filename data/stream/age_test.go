@@ -70,7 +70,7 @@ func TestAge_FallingBehind(t *testing.T) {
 		}
 		return gaveUp
 	}
-	if got := run(func(n int) data.Duration { return data.Duration(n) * tick / 2 }); got < 2*data.Second || got > 5*data.Second {
+	if got := run(func(n int) data.Duration { return data.Duration(n) * tick / 2 }); got < Defaults().Behind || got > 5*data.Second {
 		t.Errorf("given up %s behind", got)
 	}
 	if got := run(func(int) data.Duration { return 10 * data.Second }); got != 0 {

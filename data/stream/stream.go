@@ -36,7 +36,7 @@ type Options struct {
 
 // Defaults find a frozen connection in five seconds and a frozen market in thirty.
 func Defaults() Options {
-	return Options{HashEvery: 500 * data.Millisecond, Quiet: 20 * data.Second, Silent: 2500 * data.Millisecond, Behind: 2 * data.Second, Patience: 5 * data.Second, Fees: kalshi.Direct}
+	return Options{HashEvery: 500 * data.Millisecond, Quiet: 20 * data.Second, Silent: 2500 * data.Millisecond, Behind: 1500 * data.Millisecond, Patience: 5 * data.Second, Fees: kalshi.Direct}
 }
 
 // confirm is how long after a REST book that differs the next one is asked for.
