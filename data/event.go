@@ -131,7 +131,7 @@ const (
 	GapDisconnect                      // the connection was lost
 	GapCrossed                         // the book stayed locked or crossed
 	GapTick                            // a tick change: the levels are of another epoch
-	GapEvidence                        // the venue's own best prices kept disagreeing with the book
+	GapEvidence                        // the venue's own best prices or REST books disagreed with the book
 	GapOverflow                        // frames were received and could not be queued
 	GapFrozen                          // the venue's REST book went on, its stream did not
 	GapStart                           // a recording began: what was before it is not known

@@ -156,15 +156,9 @@ func (k *keeper) refresh(ctx context.Context, first bool) error {
 		return fmt.Errorf("%s: %d markets match and at most %d are taken: choose fewer, or raise the limit", k.venue.Venue(), n, k.choice.Limit)
 	}
 	k.mu.Lock()
-	var gone []data.Listing
-	for native, m := range k.markets {
-		if !m.settled && !have[native] { // closed, and so no longer found; its result is to come
-			gone = append(gone, m.listing)
-		}
-	}
+	gone := k.unsettled(have) // closed, and so no longer found; their results are to come
 	k.mu.Unlock()
 	if len(gone) > 0 {
-		slices.SortFunc(gone, func(a, b data.Listing) int { return cmpKey(a.Key, b.Key) })
 		again, err := k.venue.Again(ctx, gone)
 		if err != nil {
 			return err
@@ -179,14 +173,28 @@ func (k *keeper) refresh(ctx context.Context, first bool) error {
 	return nil
 }
 
-func cmpKey(a, b data.MarketKey) int {
-	if a.Less(b) {
-		return -1
+// unsettled are the followed markets without a result that are not in but, sorted. The lock is held.
+func (k *keeper) unsettled(but map[string]bool) []data.Listing {
+	var out []data.Listing
+	for native, m := range k.markets {
+		if !m.settled && !but[native] {
+			out = append(out, m.listing)
+		}
 	}
-	if b.Less(a) {
-		return 1
-	}
-	return 0
+	sortListings(out)
+	return out
+}
+
+func sortListings(ls []data.Listing) {
+	slices.SortFunc(ls, func(a, b data.Listing) int {
+		switch {
+		case a.Key.Less(b.Key):
+			return -1
+		case b.Key.Less(a.Key):
+			return 1
+		}
+		return 0
+	})
 }
 
 // follow pushes what records say that is new and keeps the markets that are open. It returns how many are kept.
@@ -222,13 +230,7 @@ func (k *keeper) follow(recs []link.Record) int {
 			k.release(native)
 		}
 	}
-	n := 0
-	for _, m := range k.markets {
-		if !m.settled {
-			n++
-		}
-	}
-	return n
+	return len(k.unsettled(nil))
 }
 
 func (k *keeper) isNew(name, fingerprint string) bool {
@@ -271,13 +273,7 @@ func (k *keeper) assign(ctx context.Context) {
 		}
 		sh.mu.Unlock()
 	}
-	var add []data.Listing
-	for native, m := range k.markets {
-		if !m.settled && !carried[native] {
-			add = append(add, m.listing)
-		}
-	}
-	slices.SortFunc(add, func(a, b data.Listing) int { return cmpKey(a.Key, b.Key) })
+	add := k.unsettled(carried)
 	for _, sh := range k.shards {
 		add = sh.take(add)
 	}
@@ -429,11 +425,7 @@ func why(err error) string {
 // request does what the stream asks for. It does not wait.
 func (k *keeper) request(r *stream.Request, l data.Listing) {
 	if r.Kind == stream.FetchBook {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if _, ok := k.fetch[l.Key.Native]; !ok {
-			k.fetch[l.Key.Native] = &fetching{l, time.Now().Add(time.Duration(r.Delay))}
-		}
+		k.fetchAt(time.Now().Add(time.Duration(r.Delay)), l)
 		return
 	}
 	k.mu.Lock()
@@ -492,7 +484,7 @@ func (k *keeper) fetcher(ctx context.Context) {
 				}
 				if err != nil {
 					k.log.Warn("books could not be fetched; asked for again", "markets", len(batch), "error", err)
-					k.again(batch, now.Add(time.Second))
+					k.fetchAt(now.Add(time.Second), batch...) // the stream counts on an answer
 					continue
 				}
 				k.push(data.InputRest, 0, append([]byte(data.RestBooks+"\n"), body...))
@@ -501,13 +493,13 @@ func (k *keeper) fetcher(ctx context.Context) {
 	}
 }
 
-// again puts back what could not be fetched: the stream counts on an answer.
-func (k *keeper) again(batch []data.Listing, due time.Time) {
+// fetchAt lets REST books be fetched when due, unless they are to be anyway.
+func (k *keeper) fetchAt(due time.Time, listings ...data.Listing) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i := range batch {
-		if _, ok := k.fetch[batch[i].Key.Native]; !ok {
-			k.fetch[batch[i].Key.Native] = &fetching{batch[i], due}
+	for i := range listings {
+		if native := listings[i].Key.Native; k.fetch[native] == nil {
+			k.fetch[native] = &fetching{listings[i], due}
 		}
 	}
 }
@@ -522,7 +514,7 @@ func (k *keeper) due(now time.Time) []data.Listing {
 			delete(k.fetch, native)
 		}
 	}
-	slices.SortFunc(out, func(a, b data.Listing) int { return cmpKey(a.Key, b.Key) })
+	sortListings(out)
 	return out
 }
 
@@ -539,14 +531,8 @@ func (k *keeper) poll(ctx context.Context) {
 			k.open.Store(1)
 		}
 		k.mu.Lock()
-		var all []data.Listing
-		for _, m := range k.markets {
-			if !m.settled {
-				all = append(all, m.listing)
-			}
-		}
+		all := k.unsettled(nil)
 		k.mu.Unlock()
-		slices.SortFunc(all, func(a, b data.Listing) int { return cmpKey(a.Key, b.Key) })
 		for part := range slices.Chunk(all, k.venue.BooksMax()) {
 			for i := range part {
 				if !carried[part[i].Key.Native] {

@@ -41,13 +41,11 @@ type Session struct {
 	orders  Orders
 	engine  *engine.Engine
 	opening []data.Event
-	events  []data.Event // of the newest input, from at on not delivered yet
-	at      int
+	at      int         // of the recorder's events: those from here on are not delivered yet
 	mid     bool        // within a message, which is never split
 	held    *data.Input // taken from the queue, not applied: something is due before it
 	timers  timers
 	fresh   []data.Event // delivered, not journaled
-	seq     uint64
 	now     data.Time
 	paired  map[string]bool
 	halted  bool // by the operator, at the start
@@ -129,7 +127,7 @@ func (s *Session) watch(ev *data.Event, cmds []data.Command) {
 	if ev.Last && ev.Inst != data.NoInstrument && ev.Kind <= data.Trade { // a venue's message was decided on
 		note(s.latency.decide[s.r.dict.Listings[ev.Inst].Key.Venue], s.r.queue.now().Sub(ev.Recv))
 	}
-	if s.seq-s.marked >= digestEvery && ev.Last {
+	if s.r.seq-s.marked >= digestEvery && ev.Last {
 		s.note()
 	}
 	if s.opt.Watch != nil {
@@ -140,7 +138,7 @@ func (s *Session) watch(ev *data.Event, cmds []data.Command) {
 // note journals the digest after the newest event.
 func (s *Session) note() {
 	s.flush()
-	s.marked = s.seq
+	s.marked = s.r.seq
 	s.r.journal.Digest(s.engine.Digest())
 }
 
@@ -149,7 +147,6 @@ func (s *Session) flush() {
 	if len(s.fresh) > 0 {
 		s.r.journal.Events(s.fresh)
 		s.fresh = s.fresh[:0]
-		s.r.seq = s.seq
 	}
 }
 
@@ -165,8 +162,8 @@ func (s *Session) Next(ev *data.Event) error {
 		}
 		due, waits := s.due()
 		switch {
-		case s.at < len(s.events):
-			if next := &s.events[s.at]; s.mid || !waits || due > next.Recv {
+		case s.at < len(s.r.events):
+			if next := &s.r.events[s.at]; s.mid || !waits || due > next.Recv {
 				*ev = *next
 				s.at++
 				s.mid = !ev.Last
@@ -204,9 +201,9 @@ func (s *Session) apply() {
 	in := s.held
 	s.held = nil
 	s.r.decode(in)
-	s.events, s.at = append(s.events[:0], s.r.events...), 0
+	s.at = 0
 	if s.r.opt.OnInput != nil {
-		s.r.opt.OnInput(in, s.events, &s.r.dict)
+		s.r.opt.OnInput(in, s.r.events, &s.r.dict)
 	}
 }
 
@@ -247,8 +244,8 @@ func (s *Session) pair(ev *data.Event) {
 }
 
 func (s *Session) deliver(ev *data.Event) error {
-	s.seq++
-	ev.Seq = s.seq
+	s.r.seq++
+	ev.Seq = s.r.seq
 	s.now = ev.Recv
 	s.fresh = append(s.fresh, *ev)
 	return nil

@@ -682,12 +682,15 @@ func (s *settings) yaml(docs, origins bool) []byte {
 	return b.Bytes()
 }
 
+// flagged is a setting with a flag of its own.
+type flagged struct{ name, setting string }
+
 // backtestFlags are the settings that have a flag of their own in backtest.
-var backtestFlags = map[string]string{"tape": "tapes", "pairs": "pairs", "runs": "runs", "name": "name", "from": "from", "to": "to", "strategy": "strategies", "market": "markets",
-	"timeline": "sim.timeline"}
+var backtestFlags = []flagged{{"tape", "tapes"}, {"pairs", "pairs"}, {"runs", "runs"}, {"name", "name"}, {"from", "from"}, {"to", "to"}, {"strategy", "strategies"},
+	{"market", "markets"}, {"timeline", "sim.timeline"}}
 
 // resolve loads file, environment and flags, in this order of rising rank. flags names the settings of single flags.
-func resolve(c *cobra.Command, flags map[string]string) (*settings, error) {
+func resolve(c *cobra.Command, flags []flagged) (*settings, error) {
 	s := newSettings()
 	path, _ := c.Flags().GetString("config")
 	if path != "" {
@@ -698,18 +701,18 @@ func resolve(c *cobra.Command, flags map[string]string) (*settings, error) {
 	if err := s.loadEnv(os.Environ()); err != nil {
 		return nil, err
 	}
-	for name, setting := range flags {
-		fl := c.Flags().Lookup(name)
+	for _, x := range flags {
+		fl := c.Flags().Lookup(x.name)
 		if fl == nil || !fl.Changed {
 			continue
 		}
-		f := s.find(setting)
+		f := s.find(x.setting)
 		values := []string{fl.Value.String()}
 		if f.list {
-			values, _ = c.Flags().GetStringArray(name)
+			values, _ = c.Flags().GetStringArray(x.name)
 		}
-		if err := f.set(values, "flag --"+name); err != nil {
-			return nil, usageError{fmt.Errorf("--%s: %w", name, err)}
+		if err := f.set(values, "flag --"+x.name); err != nil {
+			return nil, usageError{fmt.Errorf("--%s: %w", x.name, err)}
 		}
 	}
 	sets, _ := c.Flags().GetStringArray("set")

@@ -62,7 +62,7 @@ func serveMarkets(t *testing.T, ctx context.Context, cfg market.Config, opt fake
 		t.Fatal(err)
 	}
 	t.Cleanup(v.Close)
-	v.host = strings.TrimPrefix(strings.TrimSuffix(v.Addresses().Gamma, "/gamma"), "http://")
+	v.host = v.Host()
 	go v.Play(ctx)
 	return v
 }
@@ -350,7 +350,7 @@ func TestRecord_BadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer venues.Close()
-	host := strings.TrimPrefix(strings.TrimSuffix(venues.Addresses().Gamma, "/gamma"), "http://")
+	host := venues.Host()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,7 +17,6 @@ import (
 	"arbiter/data"
 	"arbiter/data/journal"
 	"arbiter/data/pairs"
-	"arbiter/data/tape"
 	"arbiter/live"
 	"arbiter/sim"
 	"arbiter/strategies/engine"
@@ -196,11 +194,7 @@ func (t *tally) line() string {
 }
 
 func runLive(c *cobra.Command, _ []string) error {
-	flags := map[string]string{}
-	for _, fl := range liveFlags() {
-		flags[fl.name] = fl.setting
-	}
-	s, err := resolve(c, flags)
+	s, err := resolve(c, liveFlags())
 	if err != nil {
 		return err
 	}
@@ -217,18 +211,11 @@ func runLive(c *cobra.Command, _ []string) error {
 	if len(r.markets)+len(r.kalshi.Events)+len(r.kalshi.Series)+len(r.polymarket.Events)+len(r.polymarket.Tags) == 0 {
 		r.pairs = s.pairs
 	}
-	venues, choices, err := r.venues()
+	venues, choices, err := r.prepare(c)
 	if err != nil {
 		return err
 	}
 	opt := r.opt
-	opt.Commit = commit
-	opt.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-	if r.store != "" {
-		if opt.Store, err = tape.OpenS3(c.Context(), r.store); err != nil {
-			return usageError{err}
-		}
-	}
 	t := &tally{Banner: banner, Refusals: map[string]int{}}
 	var session *live.Session
 	sopt := live.SessionOptions{Document: s.yaml(false, false), Drain: 10 * time.Second, Opening: s.balances(),
@@ -246,12 +233,8 @@ func runLive(c *cobra.Command, _ []string) error {
 		return dataError{err}
 	}
 	fmt.Fprintln(c.ErrOrStderr(), banner)
-	ctx := c.Context()
-	if r.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.length))
-		defer cancel()
-	}
+	ctx, cancel := r.limited(c.Context())
+	defer cancel()
 	stop := make(chan struct{})
 	defer close(stop)
 	go t.publish(stop, opt.Journal, session.Recorder(), opt.Log)

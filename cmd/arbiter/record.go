@@ -20,6 +20,7 @@ import (
 	"arbiter/live/kalshi"
 	"arbiter/live/link"
 	"arbiter/live/polymarket"
+	"arbiter/sim/fakevenue"
 )
 
 // Names of the environment variables with Kalshi's key. The key itself is in no file of ours, flag or log.
@@ -84,9 +85,6 @@ func (s *settings) declareRecord() {
 	s.duration("record.hash_every", "a Polymarket book's hash is computed at most so often a market", &o.Stream.HashEvery)
 }
 
-// flagged is a setting with a flag of its own.
-type flagged struct{ name, setting string }
-
 // recordFlags are the settings that have a flag of their own in record.
 var recordFlags = []flagged{
 	{"market", "record.markets"}, {"kalshi-series", "record.kalshi_series"}, {"kalshi-event", "record.kalshi_events"}, {"polymarket-tag", "record.polymarket_tags"},
@@ -126,41 +124,49 @@ func addFlags(c *cobra.Command, flags []flagged) {
 }
 
 func runRecord(c *cobra.Command, _ []string) error {
-	flags := map[string]string{}
-	for _, fl := range recordFlags {
-		flags[fl.name] = fl.setting
-	}
-	s, err := resolve(c, flags)
+	s, err := resolve(c, recordFlags)
 	if err != nil {
 		return err
 	}
 	r := &s.record
-	opt := &r.opt
-	opt.Commit = commit
-	opt.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-	venues, choices, err := r.venues()
+	venues, choices, err := r.prepare(c)
 	if err != nil {
 		return err
 	}
-	if r.store != "" {
-		if opt.Store, err = tape.OpenS3(c.Context(), r.store); err != nil {
-			return usageError{err}
-		}
-	}
-	if err := opt.Validate(); err != nil {
-		return usageError{err}
-	}
-	rec, err := live.NewRecorder(*opt, venues, choices)
+	rec, err := live.NewRecorder(r.opt, venues, choices)
 	if err != nil {
 		return dataError{err}
 	}
-	ctx := c.Context()
-	if r.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.length))
-		defer cancel()
-	}
+	ctx, cancel := r.limited(c.Context())
+	defer cancel()
 	return watchRun(ctx, c, rec.Run, rec, r.listen, nil, func() any { return rec.Status() })
+}
+
+// prepare completes and checks the options, and makes the clients of the venues at which something is chosen.
+func (r *recording) prepare(c *cobra.Command) ([]link.Venue, []link.Choice, error) {
+	r.opt.Commit = commit
+	r.opt.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	venues, choices, err := r.venues()
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.store != "" {
+		if r.opt.Store, err = tape.OpenS3(c.Context(), r.store); err != nil {
+			return nil, nil, usageError{err}
+		}
+	}
+	if err := r.opt.Validate(); err != nil {
+		return nil, nil, usageError{err}
+	}
+	return venues, choices, nil
+}
+
+// limited ends with ctx, or after the length that was asked for.
+func (r *recording) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.length > 0 {
+		return context.WithTimeout(ctx, time.Duration(r.length))
+	}
+	return context.WithCancel(ctx)
 }
 
 // watchRun runs a recording or a session with its status lines and pages, and prints how it stands at the end. line, if
@@ -243,8 +249,8 @@ func (r *recording) venues() ([]link.Venue, []link.Choice, error) {
 	}
 	po, ko := polymarket.Defaults(), kalshi.Defaults()
 	if host := r.venuesAt; host != "" {
-		po.Gamma, po.CLOB, po.Stream = "http://"+host+"/gamma", "http://"+host+"/clob", "ws://"+host+"/ws/market"
-		ko.REST, ko.Stream = "http://"+host+"/trade-api/v2", "ws://"+host+"/trade-api/ws/v2"
+		a := fakevenue.AddressesAt(host)
+		po.Gamma, po.CLOB, po.Stream, ko.REST, ko.Stream = a.Gamma, a.CLOB, a.Stream, a.KalshiREST, a.KalshiStream
 	}
 	var err error
 	if ko.Key, err = kalshiKey(os.Getenv(envKalshiID), os.Getenv(envKalshiKey)); err != nil {

@@ -34,15 +34,7 @@ import (
 // eachEvent reads tapes.
 func eachEvent(t testing.TB, dirs []string, each func(dict *data.Dictionary, ev *data.Event)) {
 	t.Helper()
-	set, err := tape.Open(dirs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rd, err := set.Read(tape.Selection{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rd.Close()
+	rd, _ := openTape(t, dirs...)
 	var ev data.Event
 	for {
 		if err := rd.Next(&ev); errors.Is(err, io.EOF) {
@@ -189,10 +181,10 @@ func (f *fixture) end() error {
 	return <-f.recorded
 }
 
-// openTape opens a tape for serving.
-func openTape(t testing.TB, dir string) (*tape.Reader, []data.Listing) {
+// openTape opens tapes for reading and serving.
+func openTape(t testing.TB, dirs ...string) (*tape.Reader, []data.Listing) {
 	t.Helper()
-	set, err := tape.Open(dir)
+	set, err := tape.Open(dirs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,15 +377,7 @@ func mergedEvents(t *testing.T, dirs ...string) (out []string) {
 // order and every result, by native keys and without times.
 func decisions(t *testing.T, pairs []data.Pairing, dirs ...string) (out []string) {
 	t.Helper()
-	set, err := tape.Open(dirs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rd, err := set.Read(tape.Selection{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rd.Close()
+	rd, _ := openTape(t, dirs...)
 	scfg, ecfg := sim.Defaults(), engine.Defaults()
 	for v := data.Polymarket; v <= data.Kalshi; v++ {
 		x := &scfg.Exchange.Venues[v]

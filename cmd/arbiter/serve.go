@@ -84,8 +84,7 @@ func runServe(c *cobra.Command, _ []string) error {
 		return usageError{err}
 	}
 	defer s.Close()
-	host := strings.TrimSuffix(strings.TrimPrefix(s.Addresses().Gamma, "http://"), "/gamma")
-	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --venues-at %s ...\n", len(set.Listings()), host, host)
+	fmt.Fprintf(c.ErrOrStderr(), "serving %d markets on %s; record with: arbiter record --venues-at %s ...\n", len(set.Listings()), s.Host(), s.Host())
 	err = s.Play(c.Context())
 	if err == nil { // the tape is over: what it left stays there to be asked for
 		<-c.Context().Done()

@@ -36,8 +36,8 @@ type Repair struct {
 	Again bool // the comparison before did not decide it: leave the stream a moment
 }
 
-// Counts is what a feed has seen. Hashes, tops and mirrors are evidence: a mismatch is counted and reported, and only
-// a top of book that stays wrong invalidates the book, because the venue's own hash may depend on a trade that is
+// Counts is what a feed has seen. Hashes, tops and mirrors are evidence: a mismatch is counted and reported. What
+// invalidates the book is a top that stays wrong or a REST book that differs, and no hash alone, because the venue's own hash may depend on a trade that is
 // announced later (official client's issue 117, 2026-09-09).
 type Counts struct {
 	Books, RestBooks, Changes, Trades, Ticks, Tops, Resolved, Pongs, Others int

@@ -119,11 +119,21 @@ type market struct {
 	tradeAt  int
 }
 
+// feed is what both venues' feeds can do alike.
+type feed interface {
+	Frame(frame []byte, recv data.Time, out []data.Event) ([]data.Event, error)
+	Lost(recv data.Time, cause data.GapCause, out []data.Event) []data.Event
+	Answered() []data.InstrumentID
+	Invalidate(data.InstrumentID)
+	Remove(data.InstrumentID)
+}
+
 // conn is one connection with its Feed.
 type conn struct {
 	id     uint32
 	venue  data.Venue
 	polled bool
+	feed   feed // kal or poly, whichever it is
 	kal    *kalshi.Feed
 	poly   *polymarket.Feed
 	insts  []data.InstrumentID
@@ -225,13 +235,6 @@ func (c *conn) book(token, ticker string) *data.Book {
 	return c.kal.Book(ticker)
 }
 
-func (c *conn) answered() []data.InstrumentID {
-	if c.poly != nil {
-		return c.poly.Answered()
-	}
-	return c.kal.Answered()
-}
-
 func (s *Stream) conn(v data.Venue, id uint32) *conn {
 	for _, c := range s.conns {
 		if c.id == id && c.venue == v {
@@ -299,11 +302,7 @@ func (s *Stream) apply(in *data.Input, out []data.Event) ([]data.Event, error) {
 			return out, fmt.Errorf("stream: a count of lost frames that is no number")
 		}
 		s.counts.Lost += n
-		if c.poly != nil {
-			s.buf = c.poly.Lost(in.Recv, data.GapOverflow, s.buf[:0])
-		} else {
-			s.buf = c.kal.Lost(in.Recv, data.GapOverflow, s.buf[:0])
-		}
+		s.buf = c.feed.Lost(in.Recv, data.GapOverflow, s.buf[:0])
 		return s.deliver(c, in.Recv, out), nil
 	}
 	return out, fmt.Errorf("stream: an input of kind %d", in.Kind)
@@ -319,8 +318,10 @@ func (s *Stream) open(in *data.Input, out []data.Event) []data.Event {
 	c := &conn{id: in.Conn, venue: in.Venue, polled: string(in.Text) == data.ConnPolled, heard: in.Recv, snaps: map[data.InstrumentID]data.Time{}}
 	if in.Venue == data.Polymarket {
 		c.poly = polymarket.NewFeed(polymarket.Options{HashEvery: s.opt.HashEvery})
+		c.feed = c.poly
 	} else {
 		c.kal = kalshi.NewFeed(kalshi.Strict)
+		c.feed = c.kal
 	}
 	s.conns = append(s.conns, c)
 	return out
@@ -335,9 +336,9 @@ func (s *Stream) carry(c *conn, k data.MarketKey, recv data.Time) error {
 		return nil
 	}
 	c.insts = append(c.insts, id)
-	s.markets[id].carriers++
 	m, l := &s.markets[id], &s.dict.Listings[id]
 	m.asked, m.unheard = recv, 0
+	m.carriers++
 	if c.kal != nil {
 		c.kal.Add(k.Native, id)
 		return nil
@@ -368,11 +369,7 @@ func (s *Stream) drop(k data.MarketKey, recv data.Time, out []data.Event) []data
 func (c *conn) forget(id data.InstrumentID) {
 	if i := slices.Index(c.insts, id); i >= 0 {
 		c.insts = slices.Delete(c.insts, i, i+1)
-		if c.kal != nil {
-			c.kal.Remove(id)
-		} else {
-			c.poly.Remove(id)
-		}
+		c.feed.Remove(id)
 	}
 }
 
@@ -410,11 +407,7 @@ func (s *Stream) renew(id data.InstrumentID, recv data.Time) {
 		if c.venue != m.key.Venue || c.over || !slices.Contains(c.insts, id) || c.book(s.dict.Listings[id].Tokens[0], m.key.Native) == nil {
 			continue
 		}
-		if c.poly != nil {
-			c.poly.Invalidate(id)
-		} else {
-			c.kal.Invalidate(id)
-		}
+		c.feed.Invalidate(id)
 		s.repairs(c, recv)
 		return
 	}
@@ -671,11 +664,9 @@ func (s *Stream) books(in *data.Input, body []byte, out []data.Event) ([]data.Ev
 		if err != nil {
 			return out, err
 		}
-		if !c.polled {
-			for _, id := range c.answered() {
-				if m := &s.markets[id]; m.fetch != in.Recv { // not asked for anew by another connection
-					m.fetch = 0
-				}
+		for _, id := range c.feed.Answered() {
+			if m := &s.markets[id]; m.fetch != in.Recv { // not asked for anew by another connection
+				m.fetch = 0
 			}
 		}
 		s.counts.Probes += int64(matched + differed)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -131,9 +132,14 @@ func New(src Source, opt Options) (*Server, error) {
 // Addresses of the two venues.
 type Addresses struct{ Gamma, CLOB, Stream, KalshiREST, KalshiStream string }
 
+// Host is where the server listens.
+func (s *Server) Host() string { return s.ln.Addr().String() }
+
 // Addresses that clients need.
-func (s *Server) Addresses() Addresses {
-	host := s.ln.Addr().String()
+func (s *Server) Addresses() Addresses { return AddressesAt(s.Host()) }
+
+// AddressesAt are the addresses of a server at host:port.
+func AddressesAt(host string) Addresses {
 	return Addresses{"http://" + host + "/gamma", "http://" + host + "/clob", "ws://" + host + "/ws/market", "http://" + host + "/trade-api/v2", "ws://" + host + "/trade-api/ws/v2"}
 }
 
@@ -145,10 +151,7 @@ func (s *Server) Served() Served {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.served
-	out.Faults = map[string]int64{}
-	for k, v := range s.served.Faults {
-		out.Faults[k] = v
-	}
+	out.Faults = maps.Clone(out.Faults)
 	return out
 }
 
@@ -208,7 +211,10 @@ func (s *Server) Play(ctx context.Context) error {
 		}
 		s.serve(next)
 		if s.opt.Lockstep != nil {
-			s.opt.Lockstep(s.Served().Frames)
+			s.mu.Lock()
+			sent := s.served.Frames
+			s.mu.Unlock()
+			s.opt.Lockstep(sent)
 		}
 		next, err = s.message(next)
 	}
